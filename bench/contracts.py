@@ -1,0 +1,176 @@
+"""The few types every room agrees on. Nothing here imports torch at run time.
+
+Shape legend: B images, C channels, H x W pixels. Images are float32 in [-1, 1] wherever a
+network is near, and in [0, 1] wherever a picture metric is near; each docstring says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Scalar = str | int | float | bool | None
+"""A value that can stand in a suite, a record and a table."""
+Value = Scalar | tuple[Scalar, ...]
+"""What a parameter in a suite can be: a scalar or a flat list of them."""
+
+
+class Prediction(StrEnum):
+    """What a network's output means. Converted once, in `bench.diffusion.parameterization`."""
+
+    EPSILON = "epsilon"
+    X0 = "x0"
+    V = "v"
+
+
+@dataclass(frozen=True)
+class ScheduleSpec:
+    """The noise schedule a network was trained with: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps."""
+
+    kind: Literal["linear", "cosine", "sigmoid"] = "linear"
+    """linear: Ho et al. 2020. cosine: Nichol & Dhariwal 2021. sigmoid: Jabri et al. 2022 (start -3, end 3, tau 1)."""
+    num_train_timesteps: int = 1000
+    beta_start: float = 1e-4
+    """First beta of the linear schedule; the others do not use it."""
+    beta_end: float = 0.02
+    """Last beta of the linear schedule; the others do not use it."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a network's numbers come from; printed under every table."""
+
+    origin: Literal["pretrained", "trained", "random"]
+    """pretrained: published by others. trained: by `bench train`. random: may be timed, never scored."""
+    source: str = ""
+    """A file name, a recipe name or an address."""
+    sha256: str | None = None
+    """Of the file the weights were read from; None for random weights."""
+    ema: bool = False
+    """True when the weights are the exponential moving average."""
+    steps: int | None = None
+    """Training steps, when known."""
+
+
+Network = Callable[["Tensor", "Tensor"], "Tensor"]
+"""(x_t [B, C, H, W] float32, t [B] int64) -> [B, C, H, W]; an nn.Module in practice."""
+
+
+@dataclass(frozen=True, eq=False)
+class Denoiser:
+    """A network and everything one must know to walk with it.
+
+    A network whose shape of computation depends on the timestep (level skipping, early exit) says so with
+    `stage`: the harness then times and counts every stage once and composes them over a schedule.
+    """
+
+    network: Network
+    image_shape: tuple[int, int, int]
+    """(C, H, W) of the images it was made for."""
+    prediction: Prediction
+    schedule: ScheduleSpec
+    weights: Weights
+    paper: str = ""
+    """Which description the network follows, for the footnotes."""
+    stage: Callable[[int], int] | None = None
+    """stage(t) for t in 0..num_train_timesteps-1: which variant runs, 0 the full one. None: one variant."""
+    inputs: tuple[Path, ...] = ()
+    """Files whose content the numbers depend on (the checkpoint); a changed file makes old results stale."""
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Images in a stable order."""
+
+    image_shape: tuple[int, int, int]
+    fingerprint: str
+    """Hash of the content and of how it was prepared."""
+    split: str
+    """`train`, `test` or `all`."""
+    inputs: tuple[Path, ...]
+    """Files the images are read from."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: slice) -> Tensor:
+        """Images lo:hi as [B, C, H, W] float32 in [-1, 1]."""
+        ...
+
+
+Predict = Callable[["Tensor", int], "tuple[Tensor, Tensor]"]
+"""(x_t, t) -> (pred_x0, eps): one network call, already converted from the network's own prediction."""
+StepNoise = Callable[[int], "Tensor"]
+"""step (0 is the first executed) -> standard normal noise [B, C, H, W] for that step."""
+
+
+class Observe(Protocol):
+    """Called once after every reverse step, never in a timed run."""
+
+    def __call__(self, step: int, t: int, x_t: Tensor, pred_x0: Tensor) -> None:
+        """step: 0-based, in execution order. t: the timestep just left. x_t: the iterate *after* the step."""
+        ...
+
+
+class Sampler(Protocol):
+    """A reverse walk from x_T to x_0."""
+
+    timesteps: tuple[int, ...]
+    """The timesteps the network is called at, descending; one call each per order."""
+    order: int
+    """Network calls per step; nfe == len(timesteps) * order."""
+
+    def __call__(self, predict: Predict, x_T: Tensor, noise: StepNoise, observe: Observe | None = None) -> Tensor:
+        """x_0 [B, C, H, W]; observe=None and any observer give the same bits."""
+        ...
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One number as it was measured: raw values, never a mean."""
+
+    metric: str
+    unit: str
+    values: tuple[float, ...]
+    """Raw values in SI base units, in the order they were taken; all finite."""
+    at: Mapping[str, Scalar] = field(default_factory=dict)
+    """What the value is of, when a metric gives several: {"stage": 2}, {"t_start": 100}."""
+    nfe: int | None = None
+    """Network calls behind each value, as counted."""
+    artifact: str | None = None
+    """Name of a file with the full arrays, relative to the run's folder."""
+    warnings: tuple[str, ...] = ()
+    """Plain sentences a reader of the number must see."""
+
+
+class Need(StrEnum):
+    """What a metric cannot do without; an unmet need makes the cell SKIPPED with a sentence."""
+
+    TRAINED_WEIGHTS = "trained weights"
+    DATA = "a data set"
+    SAMPLER = "a sampler"
+
+
+MetricKind = Literal["exact", "timing", "memory", "quality"]
+"""exact: same number on every machine. timing: interleaved rounds, two or more fresh processes, nothing else running.
+memory: one fresh process per cell. quality: one process, batches free to choose."""
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """What a metric is, without running it."""
+
+    name: str
+    unit: str
+    better: Literal["lower", "higher"] | None
+    kind: MetricKind
+    needs: frozenset[Need] = frozenset()
+
+
+MetricFunction = Callable[..., Iterable[Measurement]]
+"""fn(subject, effort, **params) -> measurements."""

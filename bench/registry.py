@@ -1,0 +1,266 @@
+"""Names to factories: models, data sets, samplers and metrics, all through one door.
+
+The built-in catalogues are modules of decorated functions that import torch only inside their bodies, so
+`bench list`, `plan` and `schema` see every name and every argument without importing it. The function's signature
+is the parameter schema: what a suite may write is what the function takes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from bench.contracts import Dataset, Denoiser, MetricFunction, MetricKind, MetricSpec, Need, Sampler, Value
+from bench.errors import ParamError, UnknownName, UserError, did_you_mean
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+CATALOGUES = (
+    "models.catalogue",
+    "bench.data.catalogue",
+    "bench.diffusion.catalogue",
+    "bench.measure.catalogue",
+    "bench.quality.catalogue",
+)
+"""Modules that register everything that ships with the project. They must not import torch when imported."""
+
+ENTRY_POINT_GROUP = "bench.plugins"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument a factory takes, as a suite may write it."""
+
+    name: str
+    annotation: Any
+    """The resolved type: int, float, str, bool, Literal[...], tuple[int, ...], or a union with None."""
+    default: Any
+    """inspect.Parameter.empty when the argument must be given."""
+
+    @property
+    def required(self) -> bool:
+        return self.default is inspect.Parameter.empty
+
+
+@dataclass(frozen=True)
+class Entry(Generic[F]):
+    """A registered name."""
+
+    name: str
+    factory: F
+    origin: str
+    """`module:function` or the plug-in file, for collision messages and `bench list`."""
+    spec: MetricSpec | None = None
+    """For metrics only."""
+
+    @property
+    def summary(self) -> str:
+        """The first line of the factory's docstring."""
+        return (inspect.getdoc(self.factory) or "").split("\n")[0]
+
+    def parameters(self) -> Mapping[str, Parameter]:
+        """What the factory takes, by name. The first `skip` positional arguments belong to the harness."""
+        skip = {"subject", "effort", "schedule"}
+        hints = typing.get_type_hints(self.factory)
+        return {
+            name: Parameter(name, hints.get(name, Any), parameter.default)
+            for name, parameter in inspect.signature(self.factory).parameters.items()
+            if name not in skip
+        }
+
+
+class Registry(Generic[F]):
+    """A flat, named collection of one kind of factory."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, Entry[F]] = {}
+
+    def add(self, name: str, factory: F, spec: MetricSpec | None = None) -> None:
+        """Register a factory. Raises UserError when another factory already has the name."""
+        origin = f"{factory.__module__}:{factory.__qualname__}"
+        known = self._entries.get(name)
+        if known is not None and known.origin != origin:
+            raise UserError(f"two {self.kind}s are called {name!r}: {known.origin} and {origin}; rename one of them")
+        self._entries[name] = Entry(name, factory, origin, spec)
+
+    def get(self, name: str) -> Entry[F]:
+        """The entry called `name`. Raises UnknownName with close matches and the whole list."""
+        try:
+            return self._entries[name]
+        except KeyError:
+            known = ", ".join(self.names()) or "none"
+            raise UnknownName(
+                f"no {self.kind} named {name!r}{did_you_mean(name, self._entries)} (known: {known})"
+            ) from None
+
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(self._entries))
+
+    def __iter__(self) -> typing.Iterator[Entry[F]]:
+        return iter(self._entries[name] for name in self.names())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+
+MODELS: Registry[Callable[..., Denoiser]] = Registry("model")
+DATASETS: Registry[Callable[..., Dataset]] = Registry("data set")
+SAMPLERS: Registry[Callable[..., Sampler]] = Registry("sampler")
+METRICS: Registry[MetricFunction] = Registry("metric")
+
+
+def register_model(name: str) -> Callable[[F], F]:
+    """Register `factory(**params) -> Denoiser` under a name a suite can write."""
+    return _decorator(MODELS, name)
+
+
+def register_dataset(name: str) -> Callable[[F], F]:
+    """Register `factory(**params) -> Dataset`."""
+    return _decorator(DATASETS, name)
+
+
+def register_sampler(name: str) -> Callable[[F], F]:
+    """Register `factory(schedule: ScheduleSpec, **params) -> Sampler`."""
+    return _decorator(SAMPLERS, name)
+
+
+def register_metric(
+    name: str,
+    *,
+    unit: str,
+    better: Literal["lower", "higher"] | None,
+    kind: MetricKind,
+    needs: Iterable[Need] = (),
+) -> Callable[[F], F]:
+    """Register `fn(subject, effort, **params) -> Iterable[Measurement]`."""
+    return _decorator(METRICS, name, MetricSpec(name, unit, better, kind, frozenset(needs)))
+
+
+def _decorator(registry: Registry[Any], name: str, spec: MetricSpec | None = None) -> Callable[[F], F]:
+    def register(factory: F) -> F:
+        registry.add(name, factory, spec)
+        return factory
+
+    return register
+
+
+def metric_spec(name: str) -> MetricSpec:
+    """The spec of a registered metric. Raises UnknownName."""
+    spec = METRICS.get(name).spec
+    assert spec is not None  # register_metric always gives one
+    return spec
+
+
+def load_builtins() -> None:
+    """Import the built-in catalogues; cheap, and free of torch."""
+    for module in CATALOGUES:
+        importlib.import_module(module)
+
+
+def load_plugins(plugins: Iterable[str] = ()) -> tuple[Path, ...]:
+    """Load built-ins, then installed entry points, then the files or modules named on the command line.
+
+    Returns the plug-in files, because results depend on their content. Raises UserError when one cannot be loaded.
+    """
+    load_builtins()
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        point.load()
+    return tuple(_load(plugin) for plugin in plugins)
+
+
+def _load(plugin: str) -> Path:
+    """Import one plug-in, a `.py` file or a dotted module name, and return its file."""
+    path = Path(plugin)
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise UserError(f"--plugin {plugin}: no such file")
+        name = f"bench_plugin_{path.stem}"
+        if name in sys.modules:
+            return path.resolve()
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None  # a .py path always has a loader
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except (Exception, SystemExit) as error:
+            del sys.modules[name]
+            raise UserError(f"--plugin {plugin}: cannot be imported: {type(error).__name__}: {error}") from error
+        return path.resolve()
+    try:
+        module = importlib.import_module(plugin)
+    except ImportError as error:
+        raise UserError(f"--plugin {plugin}: cannot be imported: {error}; give a .py file or a module name") from error
+    return Path(module.__file__ or plugin).resolve()
+
+
+def check_params(entry: Entry[Any], params: Mapping[str, Value]) -> dict[str, Value]:
+    """The arguments as the factory will get them: every name known, every value of the declared type.
+
+    Integers are accepted where a float is declared and become floats, so that 0 and 0.0 are one cell. Defaults are
+    filled in. Raises ParamError naming every mistake.
+    """
+    known = entry.parameters()
+    problems = [
+        f"{entry.name!r} takes no parameter {name!r}{did_you_mean(name, known)} (known: {', '.join(known) or 'none'})"
+        for name in params
+        if name not in known
+    ]
+    checked: dict[str, Value] = {}
+    for name, parameter in known.items():
+        if name not in params:
+            if parameter.required:
+                problems.append(f"{entry.name!r} needs the parameter {name!r}")
+            else:
+                checked[name] = parameter.default
+            continue
+        value, problem = _fit(params[name], parameter.annotation)
+        if problem:
+            problems.append(f"{entry.name!r}: {name}: {problem}")
+        checked[name] = value
+    if problems:
+        raise ParamError("; ".join(problems))
+    return checked
+
+
+def _fit(value: Value, annotation: Any) -> tuple[Value, str]:
+    """The value as the annotation wants it, or a sentence saying why it cannot be."""
+    origin = typing.get_origin(annotation)
+    if annotation is Any:
+        return value, ""
+    if origin is Literal:
+        choices = typing.get_args(annotation)
+        if value in choices and type(value) in {type(choice) for choice in choices}:
+            return value, ""
+        return value, (
+            f"expected one of {', '.join(map(repr, choices))}, got {value!r}"
+            f"{did_you_mean(str(value), [str(choice) for choice in choices])}"
+        )
+    if origin in (typing.Union, getattr(typing, "UnionType", None)) or type(annotation).__name__ == "UnionType":
+        fits = [_fit(value, choice) for choice in typing.get_args(annotation)]
+        good = [fit for fit in fits if not fit[1]]
+        return good[0] if good else (value, " or ".join(problem for _, problem in fits))
+    if origin is tuple:
+        item = typing.get_args(annotation)[0]
+        if not isinstance(value, tuple):
+            return value, f"expected a list, got {value!r}"
+        fits = [_fit(element, item) for element in value]
+        problems = [problem for _, problem in fits if problem]
+        return (value, problems[0]) if problems else (tuple(typing.cast(Any, fit[0]) for fit in fits), "")
+    if annotation is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value), ""
+    if annotation is type(None):
+        return value, "" if value is None else f"expected nothing, got {value!r}"
+    if isinstance(annotation, type) and type(value) is annotation:
+        return value, ""
+    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    return value, f"expected {words.get(annotation, annotation)}, got {value!r}"

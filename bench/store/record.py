@@ -1,0 +1,159 @@
+"""One line of a results file, and the one page that says where it was measured.
+
+A Record is everything a stranger needs to judge one number. `schema` counts format changes:
+1  first format.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from bench.contracts import Scalar, Value
+from bench.errors import StoreError
+
+SCHEMA = 1
+
+
+class Status(StrEnum):
+    """What became of a planned measurement."""
+
+    OK = "ok"
+    FAILED = "failed"
+    """It was tried and did not give a number."""
+    SKIPPED = "skipped"
+    """It was not tried because something it needs is not there."""
+    UNSUPPORTED = "unsupported"
+    """This machine or this model cannot do it at all."""
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """A file whose content a number depends on. Size and time are a fast check; the hash decides."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measured (or missed) quantity of one cell, as one line of JSON; every key is always present."""
+
+    schema: int
+    run: str
+    cell: str
+    """Cell id."""
+    suite: str
+    factors: Mapping[str, Scalar]
+    conditions: Mapping[str, Scalar]
+    metric: str
+    metric_params: Mapping[str, Value]
+    unit: str
+    at: Mapping[str, Scalar]
+    part: str
+    """Which visit: `p0r3` is process 0, round 3; empty for metrics that are measured once."""
+    values: tuple[float, ...]
+    nfe: int | None
+    status: Status
+    reason: str | None
+    """A sentence; required unless status is ok."""
+    warnings: tuple[str, ...]
+    subject: Mapping[str, Scalar]
+    """Facts of what was measured: weights.origin, weights.source, weights.sha256, weights.ema, weights.steps,
+    data.fingerprint, data.split, paper, threads.found, first_noise.sha256."""
+    inputs: tuple[InputFile, ...]
+    effort: Mapping[str, int]
+    seed: int
+    started: str
+    """UTC, ISO 8601; for people. Order is the order of lines."""
+    duration_s: float
+    artifact: str | None
+    reused: str | None = None
+    """Run id this record was carried over from, when nothing it depends on had changed."""
+    checksum: str = field(default="", compare=False)
+    """First 16 hex digits of the SHA-256 of the line without this key; written by `to_line`."""
+
+    def __post_init__(self) -> None:
+        if self.status is Status.OK:
+            if not self.values:
+                raise ValueError(f"{self.cell}: {self.metric}: an ok record needs values")
+            if not all(math.isfinite(value) for value in self.values):
+                raise ValueError(f"{self.cell}: {self.metric}: values must be finite, got {self.values}")
+        elif self.values or not self.reason:
+            raise ValueError(f"{self.cell}: {self.metric}: a {self.status} record needs a reason and no values")
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """`run.json`: written before the first measurement, never changed."""
+
+    schema: int
+    id: str
+    """`20261120-101500-ab12cd`."""
+    suite: str
+    suite_path: str
+    """As given on the command line; for people."""
+    suite_text: str
+    suite_sha256: str
+    command: str
+    """The command that made the run."""
+    started: str
+    bench_version: str
+    code_sha256: str
+    """Of the project's own measuring code and models."""
+    git_commit: str | None
+    git_dirty: bool | None
+    machine: Mapping[str, Scalar]
+    """cpu, logical_cores, affinity, memory_bytes, os, kernel, gpu, ..."""
+    packages: Mapping[str, str]
+    """Versions of everything that can change a number, python included."""
+    environment: Mapping[str, str]
+    """The environment variables that can change a number (OMP_*, MKL_*, CUDA_*, PYTORCH_*), and no others."""
+
+
+def to_line(record: Record) -> str:
+    """One line of JSON without the newline, keys in field order, with its own checksum."""
+    data = asdict(record)
+    del data["checksum"]
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return f'{text[:-1]},"checksum":"{checksum(text)}"}}'
+
+
+def checksum(text: str) -> str:
+    """First 16 hex digits of the SHA-256 of the line without its checksum."""
+    from hashlib import sha256
+
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+def from_line(line: str) -> Record:
+    """The record a line holds. Raises StoreError when it is torn, damaged or of an unknown format."""
+    try:
+        data: dict[str, Any] = json.loads(line)
+        found = data.pop("checksum")
+        known = {each.name for each in fields(Record)} - {"checksum"}
+        text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        if found != checksum(text):
+            raise StoreError("the line does not match its checksum")
+        if data["schema"] > SCHEMA:
+            raise StoreError(f"format {data['schema']} is newer than this program's {SCHEMA}; update it")
+        if set(data) != known:
+            raise StoreError(f"keys differ: {sorted(set(data) ^ known)}")
+        data["values"] = tuple(data["values"])
+        data["warnings"] = tuple(data["warnings"])
+        data["inputs"] = tuple(InputFile(**each) for each in data["inputs"])
+        data["status"] = Status(data["status"])
+        data["metric_params"] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in data["metric_params"].items()
+        }
+        return Record(**data, checksum=found)
+    except StoreError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"not a record: {type(error).__name__}: {error}") from error

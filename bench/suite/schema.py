@@ -1,0 +1,190 @@
+"""What a suite says, as frozen, validated types. The YAML is exactly this, plus `each:` for axes.
+
+A mapping is a mapping, a list is a list, and only `each:` makes an axis. Unknown keys are errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bench.contracts import Scalar, Value
+
+
+class Frozen(BaseModel):
+    """The common rule: immutable, closed, strict about types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Conditions(Frozen):
+    """Where and how a cell is measured. Identity: changing one changes the answer."""
+
+    device: Literal["cpu", "cuda"] = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the network's weights and activations; the sampler's arithmetic stays float32."""
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Intra-op threads of torch, set before it is imported and recorded as found."""
+    batch_size: Annotated[int, Field(ge=1, le=65536)] = 1
+    compile: bool = False
+    """Run the network through torch.compile; compilation happens in the warm-up."""
+    memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+
+
+class Effort(Frozen):
+    """How hard to try. Not identity: changes only the precision of a number."""
+
+    warmup: Annotated[int, Field(ge=0, le=10_000)] = 1
+    """Untimed calls before the first timed one, in every visit."""
+    repeats: Annotated[int, Field(ge=1, le=100_000)] = 2
+    """Timed calls in one visit of one cell."""
+    rounds: Annotated[int, Field(ge=1, le=10_000)] = 5
+    """How often a worker visits every cell; visits of different cells alternate."""
+    processes: Annotated[int, Field(ge=1, le=1000)] = 2
+    """Fresh worker processes that each do all the rounds, so that placement effects show in the spread."""
+
+
+class Ref(Frozen):
+    """A registered name and its arguments: `{name: skip-unet, skip: zero}` in the YAML."""
+
+    name: str
+    params: Mapping[str, Value] = Field(default_factory=dict)
+
+
+class Block(Frozen):
+    """One block of the grid: its axes (`each:`) are multiplied; blocks are united."""
+
+    model: Ref
+    data: Ref | None = None
+    sampler: Ref | None = None
+    conditions: Mapping[str, Value] = Field(default_factory=dict)
+    """Overrides of the suite's conditions for this block; axes are allowed here too."""
+
+
+Reduce = Literal["median", "mean", "min", "max", "total", "composed", "value"]
+"""median/mean/min/max over the raw values. total: sum over stages weighted with their calls (MACs of a whole walk).
+composed: like total, from the median of each stage (step times). value: the one exact value."""
+
+Relative = Literal["time_saved", "speedup", "ratio", "difference"]
+"""time_saved: 1 - x/ref. speedup: ref/x. ratio: x/ref. difference: x - ref."""
+
+Format = Literal["auto", "percent", "seconds", "count", "bytes", "mib", "number"]
+
+
+class Quantity(Frozen):
+    """One number per cell: which metric, how its raw values become one, and against what it is shown."""
+
+    metric: str
+    at: Mapping[str, Scalar] = Field(default_factory=dict)
+    """Which of a metric's numbers, when it gives several; a subset of the record's `at`."""
+    reduce: Reduce = "median"
+    relative: Relative | None = None
+    to: Mapping[str, Scalar] | None = None
+    """Factors of the reference cell; the others are those of the cell itself."""
+    label: str | None = None
+    """Column heading; the metric's name otherwise."""
+    format: Format = "auto"
+
+
+class PublishedRef(Frozen):
+    """Which printed table stands beside ours."""
+
+    paper: str
+    """Stem of a file in suites/published/."""
+    table: str
+
+
+class TableSpec(Frozen):
+    """A table of the report.
+
+    Either `columns` and `value` (a pivot: one quantity over two factors), or `values` (a list: one row per
+    combination of the row factors, one column per quantity).
+    """
+
+    id: str
+    caption: str
+    rows: str | tuple[str, ...]
+    columns: str | None = None
+    value: Quantity | None = None
+    beside: tuple[Quantity, ...] = ()
+    """Further quantities in each entry of a pivot, such as the arithmetic limit."""
+    values: tuple[Quantity, ...] = ()
+    published: PublishedRef | None = None
+    notes: tuple[str, ...] = ()
+
+
+class FigureSpec(Frozen):
+    """A figure of the report."""
+
+    id: str
+    caption: str
+    kind: Literal["bars", "lines", "stages", "stage_times", "pareto", "strip", "images"]
+    """bars, lines: the quantity over `x`, one series per value of `series`. stages: which stage runs at which timestep.
+    stage_times: step time and MACs of each stage. pareto: `value` against `x_value`. strip, images: pictures of an
+    artifact."""
+    value: Quantity | None = None
+    x: str | None = None
+    x_value: Quantity | None = None
+    series: str | None = None
+    published: PublishedRef | None = None
+
+
+class ClaimSpec(Frozen):
+    """A sentence that can be true or false of the results."""
+
+    id: str
+    sentence: str
+    """As the paper or the user says it."""
+    value: Quantity
+    where: Mapping[str, Scalar] = Field(default_factory=dict)
+    """Factors that choose the cells the claim is about; every one of them must satisfy it."""
+    holds: Literal["<", "<=", ">", ">="]
+    than: float | None = None
+    """A number, in the unit of the value."""
+    than_where: Mapping[str, Scalar] | None = None
+    """Or other cells: their factors that differ from the claim's own."""
+
+
+class Reproduces(Frozen):
+    paper: str
+    table: int | str | None = None
+    figure: int | str | None = None
+
+
+class Suite(Frozen):
+    """A whole suite file."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    suite: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+    title: str
+    reproduces: Reproduces | None = None
+    conditions: Conditions = Conditions()
+    effort: Effort = Effort()
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    grid: tuple[Block, ...]
+    metrics: tuple[Ref, ...]
+    tables: tuple[TableSpec, ...] = ()
+    figures: tuple[FigureSpec, ...] = ()
+    claims: tuple[ClaimSpec, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Sentences printed in the report, such as known contradictions."""
+
+
+class Cell(Frozen):
+    """One point of the expanded grid: everything a worker needs to measure it."""
+
+    id: str
+    """`speedup/skip=zero,skip_exponent=2-04159c42`: factors to read, 8 hex digits of the canonical identity."""
+    suite: str
+    model: Ref
+    sampler: Ref | None
+    data: Ref | None
+    conditions: Conditions
+    seed: int
+    factors: Mapping[str, Scalar]
+    """{"model": "skip-unet", "model.skip": "zero", ..., "sampler": "ddpm", "data": "digits"}: every name and every
+    checked parameter, defaults included (lists as text)."""
+    metrics: tuple[Ref, ...]
+    effort: Effort
