@@ -128,6 +128,8 @@ class FigureSpec(Frozen):
     x: str | None = None
     x_value: Quantity | None = None
     series: str | None = None
+    beside: tuple[Quantity, ...] = ()
+    """Further quantities marked on every bar, such as the arithmetic limit."""
     published: PublishedRef | None = None
 
 
