@@ -1,0 +1,50 @@
+"""k(t): how many of the deepest levels are skipped at a timestep. Plain arithmetic, no torch.
+
+Source: Giladi et al., eq. (1): k(t) = min(N - 1, floor(N - N (1 - t)^c)), t in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+from functools import lru_cache
+
+from bench.errors import ParamError
+
+
+def num_skipped_levels(t: int, *, num_levels: int, skip_exponent: float, num_train_timesteps: int = 1000) -> int:
+    """k(t) for an integer timestep t in 0..num_train_timesteps-1.
+
+    Whole exponents are evaluated in exact rational arithmetic, so no boundary depends on rounding. c = 0 skips
+    nothing. Raises ParamError for c < 0, N < 1 or t outside the chain.
+    """
+    if skip_exponent < 0 or num_levels < 1:
+        raise ParamError(f"skip_exponent must be >= 0 and num_levels >= 1, got {skip_exponent} and {num_levels}")
+    if not 0 <= t < num_train_timesteps:
+        raise ParamError(f"timestep {t} is outside 0..{num_train_timesteps - 1}")
+    clean = 1 - Fraction(t, num_train_timesteps)
+    kept = (
+        num_levels * clean ** int(skip_exponent)
+        if skip_exponent == int(skip_exponent)
+        else (num_levels * float(clean) ** skip_exponent)
+    )
+    return min(num_levels - 1, math.floor(num_levels - kept))
+
+
+@lru_cache(maxsize=64)
+def skip_table(num_levels: int, skip_exponent: float, num_train_timesteps: int = 1000) -> tuple[int, ...]:
+    """k(t) for every t of the chain: entry t is k(t)."""
+    return tuple(
+        num_skipped_levels(
+            t, num_levels=num_levels, skip_exponent=skip_exponent, num_train_timesteps=num_train_timesteps
+        )
+        for t in range(num_train_timesteps)
+    )
+
+
+def skip_boundaries(num_levels: int, skip_exponent: float, num_train_timesteps: int = 1000) -> tuple[int, ...]:
+    """First timestep with k >= 1, k >= 2, ..., k >= N - 1; num_train_timesteps where a depth is never reached."""
+    table = skip_table(num_levels, skip_exponent, num_train_timesteps)
+    return tuple(
+        next((t for t, k in enumerate(table) if k >= depth), num_train_timesteps) for depth in range(1, num_levels)
+    )
