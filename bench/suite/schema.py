@@ -6,11 +6,14 @@ A mapping is a mapping, a list is a list, and only `each:` makes an axis. Unknow
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, PrivateAttr, Tag
 
 from bench.contracts import Scalar, Value
+from bench.suite.source import NOWHERE, Source
+
+T = TypeVar("T")
 
 
 class Frozen(BaseModel):
@@ -53,13 +56,41 @@ class Ref(Frozen):
     params: Mapping[str, Value] = Field(default_factory=dict)
 
 
+class Each(Frozen, Generic[T]):
+    """An axis: `{each: [zero, duplicate]}`. The values of one factor, in written order."""
+
+    each: Annotated[tuple[T, ...], Field(min_length=1)]
+
+
+def _kind(value: object) -> str:
+    """Which side of `X | Each[X]` a value is, so that a mistake is reported for that side only."""
+    return "(axis)" if isinstance(value, Each) or (isinstance(value, Mapping) and "each" in value) else "(one)"
+
+
+Factor = Annotated[Annotated[Value, Tag("(one)")] | Annotated[Each[Value], Tag("(axis)")], Discriminator(_kind)]
+"""A value, or an axis of values."""
+
+
+class BlockRef(Frozen):
+    """A reference as a block writes it: a `Ref` whose arguments may be axes. Expansion makes it one or more `Ref`s."""
+
+    name: str
+    params: Mapping[str, Factor] = Field(default_factory=dict)
+
+
+BlockRefs = Annotated[
+    Annotated[BlockRef, Tag("(one)")] | Annotated[Each[BlockRef], Tag("(axis)")], Discriminator(_kind)
+]
+"""One reference, or an axis of references that need not take the same arguments."""
+
+
 class Block(Frozen):
     """One block of the grid: its axes (`each:`) are multiplied; blocks are united."""
 
-    model: Ref
-    data: Ref | None = None
-    sampler: Ref | None = None
-    conditions: Mapping[str, Value] = Field(default_factory=dict)
+    model: BlockRefs
+    data: BlockRefs | None = None
+    sampler: BlockRefs | None = None
+    conditions: Mapping[str, Factor] = Field(default_factory=dict)
     """Overrides of the suite's conditions for this block; axes are allowed here too."""
 
 
@@ -172,6 +203,19 @@ class Suite(Frozen):
     claims: tuple[ClaimSpec, ...] = ()
     notes: tuple[str, ...] = ()
     """Sentences printed in the report, such as known contradictions."""
+
+    _source: Source = PrivateAttr(default=NOWHERE)
+
+    @property
+    def source(self) -> Source:
+        """The file the suite was read from, and where everything stands in it; nameless for a suite made in code."""
+        return self._source
+
+    def with_source(self, source: Source) -> Suite:
+        """The same suite, knowing where it was read from."""
+        suite = self.model_copy()
+        suite._source = source
+        return suite
 
 
 class Cell(Frozen):
