@@ -86,15 +86,27 @@ class Denoiser:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Images in a stable order."""
+    """Images in a stable order. The properties may be plain or frozen fields."""
 
-    image_shape: tuple[int, int, int]
-    fingerprint: str
-    """Hash of the content and of how it was prepared."""
-    split: str
-    """`train`, `test` or `all`."""
-    inputs: tuple[Path, ...]
-    """Files the images are read from."""
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the content and of how it was prepared."""
+        ...
+
+    @property
+    def split(self) -> str:
+        """`train`, `test` or `all`."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """Files the images are read from."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -118,12 +130,17 @@ class Observe(Protocol):
 
 
 class Sampler(Protocol):
-    """A reverse walk from x_T to x_0."""
+    """A reverse walk from x_T to x_0. The properties may be plain or frozen fields."""
 
-    timesteps: tuple[int, ...]
-    """The timesteps the network is called at, descending; one call each per order."""
-    order: int
-    """Network calls per step; nfe == len(timesteps) * order."""
+    @property
+    def timesteps(self) -> tuple[int, ...]:
+        """The timesteps the network is called at, descending; one call each per order."""
+        ...
+
+    @property
+    def order(self) -> int:
+        """Network calls per step; nfe == len(timesteps) * order."""
+        ...
 
     def __call__(self, predict: Predict, x_T: Tensor, noise: StepNoise, observe: Observe | None = None) -> Tensor:
         """x_0 [B, C, H, W]; observe=None and any observer give the same bits."""
