@@ -1,0 +1,57 @@
+"""The data sets that ship with the project, or are read where the user put them. Imports no torch until one is built.
+
+`root` is where downloaded data lies: the argument, else the environment variable BENCH_DATA, else
+~/.cache/denoiser-bench/data.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bench.contracts import Dataset
+from bench.registry import register_dataset
+
+Split = Literal["train", "test", "all"]
+
+
+@register_dataset("digits")
+def digits(split: Split = "test") -> Dataset:
+    """The 1,797 handwritten digits inside scikit-learn at 16x16 grey; 1,397 train, 400 test; needs no download."""
+    from bench.data.digits import load_digits
+
+    return load_digits(split)
+
+
+@register_dataset("mnist")
+def mnist(
+    split: Split = "test", root: str | None = None, size: Literal[28, 32] = 28, divide_test: bool = False
+) -> Dataset:
+    """MNIST from its idx files, 28x28 grey, or 32x32 with a black border.
+
+    divide_test: where only the 10,000 test images are at hand, take 9,000 of them as `train` and 1,000 as `test`.
+    """
+    from bench.data.mnist import load_mnist
+
+    return load_mnist(split, root, size, divide_test)
+
+
+@register_dataset("cifar10")
+def cifar10(split: Split = "test", root: str | None = None) -> Dataset:
+    """CIFAR-10, 32x32 colour, from the binary version or from an archive of images (then named cifar10-jpeg)."""
+    from bench.data.cifar10 import load_cifar10
+
+    return load_cifar10(split, root)
+
+
+@register_dataset("folder")
+def folder(
+    path: str,
+    image_size: int,
+    channels: Literal[1, 3] = 3,
+    resize: Literal["squash", "center_crop"] = "center_crop",
+    split: Split = "all",
+) -> Dataset:
+    """Every image in a folder, zip or tar, in sorted order; CelebA and LSUN are read this way."""
+    from bench.data.folder import load_folder
+
+    return load_folder(path, image_size, channels, resize, split)
