@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 
 from bench.contracts import Scalar, Value
@@ -76,6 +77,8 @@ class Record:
     artifact: str | None
     reused: str | None = None
     """Run id this record was carried over from, when nothing it depends on had changed."""
+    siblings: int = 1
+    """How many records the same visit of the same metric gave in all; fewer in a file mean that it was cut short."""
     checksum: str = field(default="", compare=False)
     """First 16 hex digits of the SHA-256 of the line without this key; written by `to_line`."""
 
@@ -121,14 +124,18 @@ def to_line(record: Record) -> str:
     """One line of JSON without the newline, keys in field order, with its own checksum."""
     data = asdict(record)
     del data["checksum"]
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = _canonical(data)
     return f'{text[:-1]},"checksum":"{checksum(text)}"}}'
+
+
+def _canonical(data: Mapping[str, Any]) -> str:
+    """The JSON text that is hashed. A lone surrogate, as in a file name that is not UTF-8, stays an escape."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def checksum(text: str) -> str:
     """First 16 hex digits of the SHA-256 of the line without its checksum."""
-    from hashlib import sha256
-
     return sha256(text.encode()).hexdigest()[:16]
 
 
@@ -138,8 +145,7 @@ def from_line(line: str) -> Record:
         data: dict[str, Any] = json.loads(line)
         found = data.pop("checksum")
         known = {each.name for each in fields(Record)} - {"checksum"}
-        text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        if found != checksum(text):
+        if found != checksum(_canonical(data)):
             raise StoreError("the line does not match its checksum")
         if data["schema"] > SCHEMA:
             raise StoreError(f"format {data['schema']} is newer than this program's {SCHEMA}; update it")
@@ -155,5 +161,5 @@ def from_line(line: str) -> Record:
         return Record(**data, checksum=found)
     except StoreError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StoreError(f"not a record: {type(error).__name__}: {error}") from error
