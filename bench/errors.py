@@ -13,6 +13,7 @@ BenchError                 the root; never raised itself
 └─ MeasurementError        becomes a FAILED record; the run goes on and exits 3
    ├─ NonFiniteOutput      the network or a metric gave NaN or infinity
    ├─ WorkerDied           the measuring process ended without an answer
+   ├─ Unsupported          this machine or this model cannot do it at all; becomes an UNSUPPORTED record
    ├─ UnsupportedOperator  a counter met an operator it has no formula for
    └─ OutOfMemory          the cell did not fit
 """
@@ -95,6 +96,10 @@ class NonFiniteOutput(MeasurementError):
 
 class WorkerDied(MeasurementError):
     """The measuring process ended without an answer."""
+
+
+class Unsupported(MeasurementError):
+    """This machine or this model cannot do it at all: no such device, images of another shape. Not a failure."""
 
 
 class UnsupportedOperator(MeasurementError):
