@@ -223,7 +223,7 @@ def check_params(entry: Entry[Any], params: Mapping[str, Value]) -> dict[str, Va
             else:
                 checked[name] = parameter.default
             continue
-        value, problem = _fit(params[name], parameter.annotation)
+        value, problem = fit(params[name], parameter.annotation)
         if problem:
             problems.append(f"{entry.name!r}: {name}: {problem}")
         checked[name] = value
@@ -232,8 +232,8 @@ def check_params(entry: Entry[Any], params: Mapping[str, Value]) -> dict[str, Va
     return checked
 
 
-def _fit(value: Value, annotation: Any) -> tuple[Value, str]:
-    """The value as the annotation wants it, or a sentence saying why it cannot be."""
+def fit(value: Value, annotation: Any) -> tuple[Value, str]:
+    """The value as the annotation wants it and nothing, or the value and a sentence saying why it cannot be."""
     origin = typing.get_origin(annotation)
     if annotation is Any:
         return value, ""
@@ -246,16 +246,16 @@ def _fit(value: Value, annotation: Any) -> tuple[Value, str]:
             f"{did_you_mean(str(value), [str(choice) for choice in choices])}"
         )
     if origin in (typing.Union, getattr(typing, "UnionType", None)) or type(annotation).__name__ == "UnionType":
-        fits = [_fit(value, choice) for choice in typing.get_args(annotation)]
-        good = [fit for fit in fits if not fit[1]]
+        fits = [fit(value, choice) for choice in typing.get_args(annotation)]
+        good = [found for found in fits if not found[1]]
         return good[0] if good else (value, " or ".join(problem for _, problem in fits))
     if origin is tuple:
         item = typing.get_args(annotation)[0]
         if not isinstance(value, tuple):
             return value, f"expected a list, got {value!r}"
-        fits = [_fit(element, item) for element in value]
+        fits = [fit(element, item) for element in value]
         problems = [problem for _, problem in fits if problem]
-        return (value, problems[0]) if problems else (tuple(typing.cast(Any, fit[0]) for fit in fits), "")
+        return (value, problems[0]) if problems else (tuple(typing.cast(Any, found) for found, _ in fits), "")
     if annotation is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value), ""
     if annotation is type(None):
