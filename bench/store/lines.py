@@ -1,0 +1,120 @@
+"""Reading and appending lines of records: a line is whole or it is not there, whatever killed the writer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from bench.errors import SaveError, StoreError
+from bench.store.record import Record, from_line, to_line
+
+
+@dataclass(frozen=True)
+class DamagedLine:
+    """A line that is not shown as a number."""
+
+    number: int
+    """Counted from 1."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What a file of records holds, superseded records included, in file order."""
+
+    records: tuple[Record, ...]
+    damaged: tuple[DamagedLine, ...]
+
+
+def read_lines(path: Path) -> Lines:
+    """Every readable record of a file, and every line that is not one; a missing file holds nothing.
+
+    Only a newline byte ends a line: other line separators may stand inside of a text. Raises StoreError when the file
+    is there and cannot be read.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return Lines((), ())
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+    records: list[Record] = []
+    damaged: list[DamagedLine] = []
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        if not line:
+            continue
+        try:
+            records.append(from_line(line.decode("utf-8")))
+        except (StoreError, UnicodeDecodeError) as error:
+            damaged.append(DamagedLine(number, str(error)))
+    return Lines(tuple(records), tuple(damaged))
+
+
+def sync_folder(path: Path) -> None:
+    """Make names in a folder survive a power cut. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def cannot_save(folder: Path, error: OSError) -> SaveError:
+    """The one-line error of every way in which saving can fail."""
+    return SaveError(
+        f"{folder}: results cannot be saved: {error.strerror or error}; "
+        "make room or use another results folder, then run the same command again (what was saved before is kept)"
+    )
+
+
+class LineWriter:
+    """Appends records to one file. When `append` returns, they are on disk; the file is never truncated below that."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises SaveError when the file cannot be opened or made."""
+        self._path = path
+        try:
+            new = not path.exists()
+            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            try:
+                if new:
+                    sync_folder(path.parent)
+                size = os.fstat(self._fd).st_size
+                self._torn = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"
+            except OSError:
+                os.close(self._fd)
+                raise
+        except OSError as error:
+            raise cannot_save(path.parent, error) from error
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Write records in one go, after a torn line on a line of their own. Raises SaveError; then none was added."""
+        text = "".join(f"{to_line(record)}\n" for record in records)
+        data = memoryview(("\n" if self._torn else "").encode() + text.encode())
+        size = os.fstat(self._fd).st_size
+        was_torn, self._torn = self._torn, True
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+            os.fsync(self._fd)
+        except OSError as error:
+            self._torn = was_torn or not self._cut(size)
+            raise cannot_save(self._path.parent, error) from error
+        self._torn = False
+
+    def _cut(self, size: int) -> bool:
+        """Take back what a failed write left; what cannot be taken back is a torn line, which readers skip."""
+        try:
+            os.ftruncate(self._fd, size)
+        except OSError:
+            return False
+        return True
+
+    def __enter__(self) -> LineWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        os.close(self._fd)

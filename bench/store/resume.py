@@ -1,0 +1,78 @@
+"""What need not be measured again, decided from what is on disk. Pure: no clock, no file is touched here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from bench.contracts import Scalar
+from bench.store.attempts import Attempt, Key
+from bench.store.record import InputFile, Record, RunInfo, Status
+
+NOT_IDENTITY = frozenset({"memory_bytes"})
+"""Machine facts that may differ a little between two starts of one machine."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One planned visit of one metric, in the words of a record."""
+
+    key: Key
+    factors: Mapping[str, Scalar]
+    conditions: Mapping[str, Scalar]
+    seed: int
+    effort: Mapping[str, int]
+    """Only what changes the precision of this kind of number."""
+
+
+def lacking(wanted: Wanted, attempt: Attempt | None, unchanged: Callable[[InputFile], bool]) -> str | None:
+    """Why a planned visit must be measured (again), as the end of a sentence; None when what is there stands.
+
+    What failed or was skipped is tried again. What this machine or model cannot do at all is not.
+    """
+    if attempt is None:
+        return "not measured yet"
+    first = attempt.records[0]
+    if attempt.status in (Status.FAILED, Status.SKIPPED):
+        return f"{attempt.status} before: {attempt.reason}"
+    found = (dict(first.factors), dict(first.conditions), first.seed)
+    if found != (dict(wanted.factors), dict(wanted.conditions), wanted.seed):
+        return "another cell has the same id"
+    for name, asked in wanted.effort.items() if attempt.status is Status.OK else ():
+        if first.effort.get(name, 0) < asked:
+            return f"effort.{name} was {first.effort.get(name, 0)} and now is {asked}"
+    changed = next((file.path for file in first.inputs if not unchanged(file)), None)
+    return f"{changed} changed since" if changed else None
+
+
+def differences(old: RunInfo, new: RunInfo) -> tuple[str, ...]:
+    """What differs between the surroundings of two runs; numbers are only carried over when nothing does.
+
+    Each entry reads `packages: torch was 2.14.0 and now is 2.15.0`.
+    """
+    found = [
+        f"{group}: {name} {_change(before.get(name), after.get(name))}"
+        for group, before, after in (
+            ("machine", old.machine, new.machine),
+            ("packages", old.packages, new.packages),
+            ("environment", old.environment, new.environment),
+        )
+        for name in sorted(before.keys() | after.keys())
+        if name not in NOT_IDENTITY and before.get(name) != after.get(name)
+    ]
+    if old.code_sha256 != new.code_sha256:
+        found.append("the measuring code or a model's code changed")
+    return tuple(found)
+
+
+def _change(before: Scalar, after: Scalar) -> str:
+    if before is None:
+        return f"was not there and now is {after}"
+    if after is None:
+        return f"was {before} and now is not there"
+    return f"was {before} and now is {after}"
+
+
+def carried_over(records: Iterable[Record], run: str) -> tuple[Record, ...]:
+    """The same numbers as records of another run; `reused` names the run that measured them."""
+    return tuple(replace(record, run=run, reused=record.reused or record.run) for record in records)
