@@ -20,7 +20,9 @@ PASSPORT_SCHEMA = 1
 
 @dataclass(frozen=True)
 class GoldenProbe:
-    """What the network answered once, on an input anyone can make again; catches EMA-for-raw and wrong-range mix-ups."""
+    """What the network answered once, on an input anyone can make again.
+
+    Catches raw weights taken for EMA ones and inputs of the wrong range."""
 
     seed: int
     """The input is `bench.diffusion.noise.image_noise(seed, 0, "probe", image_shape)`, a batch of one."""
@@ -124,7 +126,11 @@ def _from_json(data: dict[str, Any]) -> Passport:
     probe = data.get("probe")
     if probe is not None:
         data["probe"] = GoldenProbe(
-            **{key: tuple(value) if isinstance(value, list) else value for key, value in probe.items()}
+            seed=probe["seed"],
+            timesteps=tuple(probe["timesteps"]),
+            means=tuple(probe["means"]),
+            stds=tuple(probe["stds"]),
+            tolerance=probe["tolerance"],
         )
     data["curve"] = tuple(tuple(point) for point in data.get("curve", ()))
     data["params"] = {key: tuple(value) if isinstance(value, list) else value for key, value in data["params"].items()}

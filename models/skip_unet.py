@@ -43,12 +43,17 @@ class SkipUNet(UNet):
         self.table = skip_table(sizes.num_levels, skip_exponent, num_train_timesteps)
         self._check_widths()
 
+    @property
+    def num_depths(self) -> int:
+        """N, the number of depths `at_depth` takes."""
+        return self.sizes.num_levels
+
     def num_skipped_levels(self, t: int) -> int:
         """k(t) for a timestep of the training chain."""
         return self.table[t]
 
     def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
-        depths = {self.table[step] for step in t.unique().tolist()} if t.numel() > 1 else {self.table[int(t)]}
+        depths = {self.table[step] for step in t.tolist()}
         if len(depths) == 1:
             return self.at_depth(x_t, t, depths.pop())
         skipped = torch.tensor([self.table[step] for step in t.tolist()], device=t.device)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +39,7 @@ class UNetSizes:
     norm_eps: float = 1e-6
 
     def __post_init__(self) -> None:
-        halvings = 2 ** (self.num_levels - 1)
+        halvings = 1 << (self.num_levels - 1)
         if self.image_size % halvings:
             raise ParamError(
                 f"image_size {self.image_size} cannot be halved {self.num_levels - 1} times; "
@@ -61,7 +62,7 @@ class UNetSizes:
 
     def resolution(self, level: int) -> int:
         """Height and width in pixels at a level."""
-        return self.image_size // 2**level
+        return self.image_size >> level
 
 
 class TimeEmbedding(nn.Module):
@@ -70,16 +71,16 @@ class TimeEmbedding(nn.Module):
     def __init__(self, base_channels: int) -> None:
         super().__init__()
         half = base_channels // 2
-        frequencies = torch.exp(torch.arange(half, dtype=torch.float32) * -(math.log(10_000.0) / (half - 1)))
-        self.register_buffer("frequencies", frequencies, persistent=False)
         self.frequencies: Tensor
+        exponents = torch.arange(half, dtype=torch.float32) * -(math.log(10_000.0) / (half - 1))
+        self.register_buffer("frequencies", exponents.exp(), persistent=False)
         width = 4 * base_channels
         self.dense = nn.ModuleList([nn.Linear(base_channels, width), nn.Linear(width, width)])
 
     def forward(self, t: Tensor) -> Tensor:
         # The angles stay float32 in every precision: t = 999 has no exact bfloat16.
         angles = t.to(torch.float32)[:, None] * self.frequencies.to(torch.float32)[None, :]
-        first, second = self.dense
+        first, second = (cast(nn.Linear, layer) for layer in self.dense)
         embedding = torch.cat([angles.sin(), angles.cos()], dim=1).to(first.weight.dtype)
         hidden: Tensor = second(F.silu(first(embedding)))
         return hidden
@@ -106,7 +107,8 @@ class ResidualBlock(nn.Module):
         h = h + self.temb_proj(temb)[:, :, None, None]
         h = self.conv2(self.dropout(F.silu(self.norm2(h))))
         shortcut: Tensor = self.nin_shortcut(x) if self.widens else x
-        return shortcut + h
+        out: Tensor = shortcut + h
+        return out
 
 
 class AttentionBlock(nn.Module):
@@ -128,7 +130,8 @@ class AttentionBlock(nn.Module):
         # Written as two batched products, which every counter of multiply-accumulates sees.
         scores = torch.bmm(q.transpose(1, 2), k) * channels**-0.5
         mixed = torch.bmm(v, scores.softmax(dim=2).transpose(1, 2)).reshape(batch, channels, height, width)
-        return x + self.proj_out(mixed)
+        out: Tensor = x + self.proj_out(mixed)
+        return out
 
 
 class Downsample(nn.Module):
@@ -215,7 +218,7 @@ class UNet(nn.Module):
         """Every feature map the way up will want, in the order they were made."""
         features = [self.conv_in(x_t)]
         for index in range(num_levels):
-            level = self.down[index]
+            level = cast(Level, self.down[index])
             for block in range(len(level.block)):
                 features.append(level.apply_block(block, features[-1], temb))
             # The last level in use is not left downwards, so its downsampling does not run.
@@ -231,7 +234,7 @@ class UNet(nn.Module):
     def ascend(self, h: Tensor, features: list[Tensor], temb: Tensor, num_levels: int) -> Tensor:
         """Join each feature map again on the way up, last made first."""
         for index in reversed(range(num_levels)):
-            level = self.up[index]
+            level = cast(Level, self.up[index])
             for block in range(len(level.block)):
                 h = level.apply_block(block, torch.cat([h, features.pop()], dim=1), temb)
             if index > 0:

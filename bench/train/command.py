@@ -1,0 +1,138 @@
+"""`bench train RECIPE`: from a recipe file to a checkpoint and its passport."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from bench.contracts import Dataset, Denoiser, Value
+from bench.diffusion.noise import image_noise
+from bench.errors import SaveError
+from bench.passport import (
+    PASSPORT_SCHEMA,
+    GoldenProbe,
+    Passport,
+    file_sha256,
+    keys_fingerprint,
+    read_passport,
+    write_passport,
+)
+from bench.registry import DATASETS, MODELS, check_params
+from bench.train.loop import Progress, Trained, train
+from bench.train.recipe import Recipe, weights_file
+from bench.train.state import recipe_fingerprint
+
+PROBE_TIMESTEPS = (0, 250, 999)
+PROBE_SEED = 0
+
+
+def run_recipe(
+    recipe: Recipe,
+    *,
+    recipe_name: str,
+    out_dir: Path,
+    device: str = "cpu",
+    threads: int = 1,
+    on_step: Callable[[Progress], None] = lambda progress: None,
+) -> Path:
+    """Train and write `<recipe>.safetensors` with its passport into out_dir; returns the weights file.
+
+    A finished training is not repeated: when the passport already carries this recipe's fingerprint, its file is
+    returned. An unfinished one goes on from `.<recipe>.partial`.
+    """
+    weights = weights_file(recipe, out_dir)
+    if _is_done(recipe, weights):
+        return weights
+    torch.set_num_threads(threads)
+    denoiser = build_denoiser(recipe)
+    data = build_data(recipe)
+    state_path = out_dir / f".{recipe.recipe}.partial"
+    trained = train(recipe, denoiser, data, state_path=state_path, device=device, on_step=on_step)
+    _save(trained, recipe, denoiser, data, recipe_name, weights)
+    state_path.unlink(missing_ok=True)
+    return weights
+
+
+def build_denoiser(recipe: Recipe) -> Denoiser:
+    """The untrained network of a recipe."""
+    entry = MODELS.get(recipe.model.name)
+    return entry.factory(**check_params(entry, {**recipe.model.params, "weights": "random"}))
+
+
+def build_data(recipe: Recipe) -> Dataset:
+    """The training images of a recipe."""
+    entry = DATASETS.get(recipe.data.name)
+    return entry.factory(**check_params(entry, recipe.data.params))
+
+
+def _is_done(recipe: Recipe, weights: Path) -> bool:
+    if not weights.is_file():
+        return False
+    passport = read_passport(weights)
+    return passport.recipe_sha256 == recipe_fingerprint(recipe) and passport.sha256 == file_sha256(weights)
+
+
+def _save(trained: Trained, recipe: Recipe, denoiser: Denoiser, data: Dataset, recipe_name: str, weights: Path) -> None:
+    """Write the averaged weights, then the passport: a file without one is never taken for finished."""
+    dtype = getattr(torch, recipe.store_dtype)
+    stored = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in trained.ema.items()
+    }
+    temporary = weights.with_name(f".{weights.name}.new")
+    try:
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        save_file(stored, temporary)
+        temporary.replace(weights)
+    except OSError as error:
+        raise SaveError(f"{weights.parent}: cannot save the weights: {error.strerror}") from error
+    params: dict[str, Value] = {key: value for key, value in recipe.model.params.items() if key != "weights"}
+    write_passport(
+        Passport(
+            schema=PASSPORT_SCHEMA,
+            name=recipe.recipe,
+            sha256=file_sha256(weights),
+            format="native",
+            keys_sha256=keys_fingerprint((name, tuple(tensor.shape)) for name, tensor in stored.items()),
+            model=recipe.model.name,
+            params=params,
+            prediction=str(denoiser.prediction),
+            ema=True,
+            steps=recipe.train.steps,
+            dtype=recipe.store_dtype,
+            origin="trained",
+            recipe=recipe_name,
+            recipe_sha256=recipe_fingerprint(recipe),
+            data=data.fingerprint,
+            data_split=data.split,
+            seed=recipe.seed,
+            made_with=trained.made_with,
+            seconds=round(trained.seconds, 1),
+            curve=tuple((step, float(f"{loss:.6g}")) for step, loss in trained.curve),
+            facts={"schedule": ", ".join(f"{key}={value}" for key, value in asdict(denoiser.schedule).items())},
+            probe=golden_probe(denoiser, stored),
+        ),
+        weights,
+    )
+
+
+def golden_probe(denoiser: Denoiser, weights: dict[str, Tensor]) -> GoldenProbe:
+    """The answers of the network, with these weights as they are stored, to one seeded noise image."""
+    network = cast(nn.Module, denoiser.network).cpu().eval()
+    network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    x_t = image_noise(PROBE_SEED, 0, "probe", denoiser.image_shape)[None]
+    means, stds = [], []
+    with torch.inference_mode():
+        for t in PROBE_TIMESTEPS:
+            out = network(x_t, torch.tensor([t])).double()
+            means.append(float(out.mean()))
+            stds.append(float(out.std(correction=0)))
+    assert all(map(math.isfinite, means + stds))  # trained weights are finite, or training would have stopped
+    return GoldenProbe(PROBE_SEED, PROBE_TIMESTEPS, tuple(means), tuple(stds))
