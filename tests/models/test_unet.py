@@ -40,8 +40,7 @@ class AtDepth(nn.Module):
 
 def seeded(skip: Skip, skip_exponent: float = 2.0, sizes: UNetSizes = TINY) -> SkipUNet:
     torch.manual_seed(0)
-    network = SkipUNet(sizes, skip, skip_exponent).eval()
-    return network
+    return SkipUNet(sizes, skip, skip_exponent).eval()
 
 
 def images(batch: int, sizes: UNetSizes = TINY) -> Tensor:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import bench.data.catalogue
-import models.catalogue  # noqa: F401 - both register what the recipes name
+import bench.data.catalogue  # noqa: F401 - registers the data set
+import models.catalogue  # noqa: F401 - registers the model
 from bench.errors import BadCheckpoint, ParamError
 from bench.passport import file_sha256, read_passport
 from bench.suite.schema import Ref
