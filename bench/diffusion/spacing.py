@@ -39,7 +39,8 @@ def spaced_timesteps(spacing: Spacing, timesteps: int, num_train_timesteps: int)
     if spacing == "leading":
         ascending = [i * (total // n) for i in range(n)]
     elif spacing == "trailing":
-        ascending = [round(total - i * (total / n)) - 1 for i in reversed(range(n))]
+        stride = (total - total / n) - total  # rounded as numpy's arange rounds it, which decides the halves
+        ascending = [round(total + i * stride) - 1 for i in reversed(range(n))]
     elif spacing == "linspace":
         ascending = [round(value) for value in _linspace(float(total - 1), n)]
     elif spacing == "ddim_uniform":
