@@ -1,0 +1,126 @@
+"""The records of a run, found by cell and metric, and the factors that tell its cells apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.contracts import Scalar
+from bench.store.attempts import current
+from bench.store.record import Record
+from bench.suite.schema import Cell
+
+
+@dataclass(frozen=True)
+class Point:
+    """One cell, as the reading side needs it."""
+
+    id: str
+    factors: Mapping[str, Scalar]
+    """Names and checked parameters: {"model": ..., "model.skip": ...}."""
+    conditions: Mapping[str, Scalar]
+    seed: int
+    metrics: tuple[str, ...]
+    """Metrics that were planned, or found where no plan is known."""
+
+    def value(self, name: str) -> Scalar:
+        """A factor or, by its plain name, a condition. Raises KeyError when the cell has neither."""
+        if name in self.factors:
+            return self.factors[name]
+        return self.conditions[name.removeprefix("conditions.")]
+
+    def has(self, name: str) -> bool:
+        return name in self.factors or name.removeprefix("conditions.") in self.conditions
+
+    def matches(self, wanted: Mapping[str, Scalar]) -> bool:
+        """Whether the cell has every one of these factors, with these values."""
+        return all(self.has(name) and same(self.value(name), value) for name, value in wanted.items())
+
+
+@dataclass(frozen=True)
+class Results:
+    """Cells in planned order, and what was measured of each."""
+
+    points: tuple[Point, ...]
+    by_metric: Mapping[tuple[str, str], tuple[Record, ...]]
+    """(cell id, metric) -> records of the last whole attempt at every visit, in file order."""
+
+    def records(self, cell: str, metric: str) -> tuple[Record, ...]:
+        return self.by_metric.get((cell, metric), ())
+
+    def find(self, wanted: Mapping[str, Scalar]) -> tuple[Point, ...]:
+        """Every cell with these factors, in order."""
+        return tuple(point for point in self.points if point.matches(wanted))
+
+    def values(self, name: str, among: Iterable[Point] | None = None) -> tuple[Scalar, ...]:
+        """The different values of a factor, in order of first appearance; cells without it are left out."""
+        found: list[Scalar] = []
+        for point in self.points if among is None else among:
+            if point.has(name) and not any(same(point.value(name), value) for value in found):
+                found.append(point.value(name))
+        return tuple(found)
+
+    def factor_names(self) -> tuple[str, ...]:
+        """Every factor and condition that some cell has, in order of first appearance."""
+        return tuple(dict.fromkeys(name for point in self.points for name in (*point.factors, *point.conditions)))
+
+
+def same(one: Scalar, other: Scalar) -> bool:
+    """Equal values of equal kind: 2 and 2.0 are one value, but 1 and true are two."""
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
+
+
+def collect(records: Iterable[Record], planned: Sequence[Cell] = ()) -> Results:
+    """Index records. planned: the suite's cells, so that what was never measured is known to be missing.
+
+    A superseded attempt, and one that was cut short, does not count. Records of cells that are not planned are kept
+    behind the planned ones, in the order in which they were found.
+    """
+    grouped: dict[tuple[str, str], list[Record]] = {}
+    first: dict[str, Record] = {}
+    for attempt in current(records).values():
+        for record in attempt.records:
+            grouped.setdefault((record.cell, record.metric), []).append(record)
+            first.setdefault(record.cell, record)
+    points = [
+        Point(cell.id, cell.factors, cell.conditions.model_dump(), cell.seed, tuple(each.name for each in cell.metrics))
+        for cell in planned
+    ]
+    known = {point.id for point in points}
+    points += [
+        Point(cell, record.factors, record.conditions, record.seed, tuple(m for c, m in grouped if c == cell))
+        for cell, record in first.items()
+        if cell not in known
+    ]
+    return Results(tuple(points), {key: tuple(found) for key, found in grouped.items()})
+
+
+def reference(results: Results, point: Point, to: Mapping[str, Scalar]) -> Point | str:
+    """The cell that differs from `point` in exactly the factors of `to`, or a sentence saying why there is none.
+
+    Where `to` replaces a name (`model: ddpm-unet`), the parameters of the old and the new thing need not match unless
+    both have them.
+    """
+    found = [other for other in results.find(to) if other.seed == point.seed and _alike(point, other, to)]
+    wanted = ", ".join(f"{name} = {value}" for name, value in to.items())
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        return f"there is no cell with {wanted} that is otherwise like this one"
+    return f"{len(found)} cells have {wanted}; name more factors in `to`"
+
+
+def _alike(point: Point, other: Point, to: Mapping[str, Scalar]) -> bool:
+    """Whether two cells agree in everything that `to` does not name."""
+    names = (
+        (point.factors.keys() | other.factors.keys() | point.conditions.keys() | other.conditions.keys())
+        - {name.removeprefix("conditions.") for name in to}
+        - to.keys()
+    )
+    for name in names:
+        if point.has(name) and other.has(name):
+            if not same(point.value(name), other.value(name)):
+                return False
+        elif name.split(".")[0] not in to:
+            return False
+    return True
