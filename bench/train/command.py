@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib.resources import files
 from pathlib import Path
 from typing import cast
 
@@ -25,6 +26,7 @@ from bench.passport import (
     write_passport,
 )
 from bench.registry import DATASETS, MODELS, check_params
+from bench.train.gallery import write_gallery
 from bench.train.loop import Progress, Trained, train
 from bench.train.recipe import Recipe, weights_file
 from bench.train.state import recipe_fingerprint
@@ -70,6 +72,20 @@ def build_data(recipe: Recipe) -> Dataset:
     """The training images of a recipe."""
     entry = DATASETS.get(recipe.data.name)
     return entry.factory(**check_params(entry, recipe.data.params))
+
+
+def default_folder() -> Path:
+    """Where shipped weights lie, in a clone or an installation."""
+    return Path(str(files("models") / "weights"))
+
+
+def draw_gallery(recipe: Recipe, weights: Path) -> Path:
+    """The picture of samples beside the weights; a network that skips levels is drawn at c = 0 and c = 2."""
+    entry = MODELS.get(recipe.model.name)
+    params = {**recipe.model.params, "weights": str(weights)}
+    variants = [{**params, "skip_exponent": c} for c in (0, 2)] if "skip_exponent" in entry.parameters() else [params]
+    denoisers = [entry.factory(**check_params(entry, variant)) for variant in variants]
+    return write_gallery(denoisers, weights.with_suffix(".png"))
 
 
 def _is_done(recipe: Recipe, weights: Path) -> bool:

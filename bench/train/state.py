@@ -33,8 +33,8 @@ class TrainState:
 
 
 def recipe_fingerprint(recipe: Recipe) -> str:
-    """SHA-256 of everything a recipe says; a state is continued only under the same recipe."""
-    said = json.dumps(recipe.model_dump(mode="json", by_alias=True), sort_keys=True)
+    """SHA-256 of everything in a recipe that changes the weights; a state is continued only under the same one."""
+    said = json.dumps(recipe.model_dump(mode="json", by_alias=True, exclude={"title", "notes"}), sort_keys=True)
     return sha256(said.encode()).hexdigest()
 
 

@@ -1,0 +1,153 @@
+"""Every verb and option of `bench`, in one place, so that `--help` tells the whole story."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from bench.version import __version__
+
+EPILOG = """exit codes:
+  0    everything asked for was measured
+  1    a regression was found, or a claim failed
+  2    bad input: nothing was run
+  3    some cells failed or were skipped; the others are saved
+  4    results cannot be saved
+  130  interrupted; the same command continues where it stopped
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="bench",
+        description="Measure how fast and how good diffusion denoisers are, and say how sure that is.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"bench {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    _plan(verbs)
+    _run(verbs)
+    _report(verbs)
+    _list(verbs)
+    _inspect(verbs)
+    _train(verbs)
+    _schema(verbs)
+    return parser
+
+
+Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _plan(verbs: Verbs) -> None:
+    verb = _verb(verbs, "plan", "show what a suite would measure, without measuring")
+    _suite_arguments(verb)
+    _json(verb)
+
+
+def _run(verbs: Verbs) -> None:
+    verb = _verb(verbs, "run", "measure a suite and write its report; run again to continue")
+    _suite_arguments(verb)
+    verb.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="where raw results go (default: results)"
+    )
+    verb.add_argument("--new", action="store_true", help="start a new run even when an earlier one could be continued")
+    verb.add_argument("--no-report", action="store_true", help="measure only")
+    verb.add_argument("--quiet", action="store_true", help="print the outcome only")
+    verb.add_argument(
+        "--cell-timeout", type=_positive, default=3600.0, metavar="SECONDS",
+        help="stop a cell that takes longer in one visit (default: 3600)",
+    )  # fmt: skip
+    _json(verb)
+
+
+def _report(verbs: Verbs) -> None:
+    verb = _verb(verbs, "report", "turn results into Markdown and one self-contained HTML page")
+    verb.add_argument(
+        "results", type=Path, nargs="+", metavar="RUN", help="a run's folder, or a suite's for its latest run"
+    )
+    verb.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the run's folder)")
+    verb.add_argument(
+        "--format", default="md,html", metavar="LIST", help="any of md, html, csv, tex (default: md,html)"
+    )
+    _json(verb)
+
+
+def _list(verbs: Verbs) -> None:
+    verb = _verb(verbs, "list", "list the models, data sets, samplers, metrics and suites by name")
+    verb.add_argument(
+        "kind", nargs="?", choices=("models", "data", "samplers", "metrics", "suites"), help="one kind only"
+    )
+    _plugins(verb)
+    _json(verb)
+
+
+def _inspect(verbs: Verbs) -> None:
+    verb = _verb(verbs, "inspect", "build one model and count its parameters, bytes and multiply-accumulates")
+    verb.add_argument("model", metavar="MODEL", help="a registered name; see `bench list models`")
+    verb.add_argument("params", nargs="*", metavar="KEY=VALUE", help="the model's arguments, as in a suite")
+    verb.add_argument("--shape", metavar="CxHxW", help="image shape, such as 3x64x64 (default: the model's own)")
+    _plugins(verb)
+    _json(verb)
+
+
+def _train(verbs: Verbs) -> None:
+    verb = _verb(verbs, "train", "train a denoiser from a recipe; run again to continue")
+    verb.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file such as models/recipes/NAME.yaml")
+    verb.add_argument(
+        "--out", type=Path, metavar="DIR", help="where the weights go (default: the shipped weights' folder)"
+    )
+    verb.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    verb.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads (default: 1)")
+    verb.add_argument("--no-samples", action="store_true", help="do not draw the picture of samples")
+    _plugins(verb)
+    _data(verb)
+    _json(verb)
+
+
+def _schema(verbs: Verbs) -> None:
+    verb = _verb(verbs, "schema", "print the JSON Schema of suite files, for editors")
+    verb.add_argument("--markdown", action="store_true", help="print the reference for people instead")
+
+
+def _verb(verbs: Verbs, name: str, summary: str) -> argparse.ArgumentParser:
+    return verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+
+
+def _suite_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("suite", metavar="SUITE", help="a YAML file, or the name of a built-in suite")
+    verb.add_argument(
+        "-k", dest="select", action="append", default=[], metavar="FACTOR=VALUE",
+        help="only cells with this factor, such as skip=zero; may be given several times",
+    )  # fmt: skip
+    _plugins(verb)
+    _data(verb)
+
+
+def _plugins(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE", help="a .py file or module that registers your models"
+    )
+
+
+def _data(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--data", type=Path, metavar="DIR", help="where data sets lie (default: $BENCH_DATA)")
+
+
+def _json(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    return value
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The parsed command line; argparse itself prints and exits with 2 on a wrong one."""
+    return build_parser().parse_args(arguments)

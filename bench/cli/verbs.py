@@ -1,0 +1,226 @@
+"""What each verb does: call the rooms, print the answer. One function a verb; each returns the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.cli.text import print_json, print_line, print_table
+from bench.errors import ExitCode, UserError
+from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS, Registry, check_params, load_plugins
+
+
+def plan(options: argparse.Namespace) -> int:
+    """Every cell of a suite, without measuring anything."""
+    from bench.suite.plan import plan_rows
+
+    suite, cells, _ = _suite_and_cells(options)
+    rows = plan_rows(cells)
+    if options.json:
+        print_json({"suite": suite.suite, "title": suite.title, "cells": [row.as_json() for row in rows]})
+        return ExitCode.OK
+    print_line(f"{suite.suite}: {suite.title}")
+    print_table(("cell", "metrics"), [(row.cell, ", ".join(row.metrics)) for row in rows])
+    effort = suite.effort
+    print_line(
+        f"{len(rows)} cells; timing: {effort.processes} processes x {effort.rounds} rounds x {effort.repeats} repeats; "
+        f"run it with `bench run {options.suite}`"
+    )
+    return ExitCode.OK
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, store, report."""
+    from bench.run.progress import progress_for
+    from bench.run.runner import run_suite
+
+    suite, cells, plugins = _suite_and_cells(options)
+    outcome = run_suite(
+        suite,
+        cells,
+        results=options.results,
+        plugins=plugins,
+        progress=progress_for(quiet=options.quiet or options.json),
+        resume=not options.new,
+        cell_timeout_s=options.cell_timeout,
+        command=_command(),
+    )
+    written: tuple[Path, ...] = ()
+    if not options.no_report:
+        from bench.report.page import render_report
+
+        written = render_report([outcome.run_dir], outcome.run_dir, ("md", "html"))
+    if options.json:
+        print_json({**outcome.as_json(), "report": [str(path) for path in written]})
+    else:
+        print_line(outcome.sentence())
+        for path in written:
+            print_line(f"report: {path}")
+    return outcome.exit_code
+
+
+def report(options: argparse.Namespace) -> int:
+    """Results that were measured before, as pages."""
+    from bench.report.page import render_report
+
+    load_plugins()
+    runs = [_run_folder(path) for path in options.results]
+    out = options.out or runs[0]
+    written = render_report(runs, out, tuple(options.format.split(",")))
+    if options.json:
+        print_json({"written": [str(path) for path in written]})
+    for path in () if options.json else written:
+        print_line(str(path))
+    return ExitCode.OK
+
+
+def list_names(options: argparse.Namespace) -> int:
+    """Names and what they take."""
+    from bench.suite.read import builtin_suites
+
+    load_plugins(options.plugin)
+    registries: Mapping[str, Registry[Any]] = {
+        "models": MODELS, "data": DATASETS, "samplers": SAMPLERS, "metrics": METRICS
+    }  # fmt: skip
+    kinds = [options.kind] if options.kind else [*registries, "suites"]
+    found = {kind: _entries(registries[kind]) for kind in kinds if kind in registries}
+    suites = list(builtin_suites()) if "suites" in kinds else []
+    if options.json:
+        print_json({**found, **({"suites": suites} if "suites" in kinds else {})})
+        return ExitCode.OK
+    for kind, entries in found.items():
+        print_line(f"{kind}:")
+        print_table((), [(f"  {each['name']}", each["summary"]) for each in entries])
+    if "suites" in kinds:
+        print_line("suites:")
+        for name in suites:
+            print_line(f"  {name}")
+    return ExitCode.OK
+
+
+def inspect(options: argparse.Namespace) -> int:
+    """One model, built and counted."""
+    from bench.suite.yaml12 import scalar
+
+    load_plugins(options.plugin)
+    entry = MODELS.get(options.model)
+    params = {}
+    for text in options.params:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"{text!r}: expected KEY=VALUE, such as skip=zero")
+        params[name] = scalar(value)
+    params = check_params(entry, params)
+    shape = _shape(options.shape) if options.shape else None
+    from bench.measure.inspect import inspect_denoiser
+
+    facts = inspect_denoiser(entry.factory(**params), shape)
+    if options.json:
+        print_json({"model": entry.name, "params": params, **facts.as_json()})
+        return ExitCode.OK
+    said = ", ".join(f"{name}={value}" for name, value in params.items())
+    print_line(f"{entry.name} ({said})" if said else entry.name)
+    print_table((), [(f"  {name}", value) for name, value in facts.lines()])
+    return ExitCode.OK
+
+
+def train(options: argparse.Namespace) -> int:
+    """A recipe to a checkpoint, its passport and its picture."""
+    from bench.train.reading import read_recipe
+
+    load_plugins(options.plugin)
+    recipe = read_recipe(options.recipe)
+    os.environ.setdefault("OMP_NUM_THREADS", str(options.threads))
+    from bench.cli.training import TrainingProgress
+    from bench.train.command import default_folder, draw_gallery, run_recipe
+
+    with TrainingProgress(recipe.recipe, quiet=options.json) as progress:
+        weights = run_recipe(
+            recipe,
+            recipe_name=options.recipe.name,
+            out_dir=options.out or default_folder(),
+            device=options.device,
+            threads=options.threads,
+            on_step=progress.step,
+        )
+    picture = None if options.no_samples else draw_gallery(recipe, weights)
+    if options.json:
+        print_json({"weights": str(weights), "samples": str(picture) if picture else None})
+        return ExitCode.OK
+    print_line(f"weights: {weights}")
+    if picture:
+        print_line(f"samples: {picture}")
+    return ExitCode.OK
+
+
+def schema(options: argparse.Namespace) -> int:
+    """The suite format, for editors or for people."""
+    from bench.suite.reference import editor_schema, markdown_reference
+
+    sys.stdout.write(markdown_reference() if options.markdown else json.dumps(editor_schema(), indent=2) + "\n")
+    return ExitCode.OK
+
+
+VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
+    "plan": plan,
+    "run": run,
+    "report": report,
+    "list": list_names,
+    "inspect": inspect,
+    "train": train,
+    "schema": schema,
+}
+
+
+def _suite_and_cells(options: argparse.Namespace) -> tuple[Any, Any, tuple[Path, ...]]:
+    from bench.suite.expand import expand, select
+    from bench.suite.read import read_suite
+
+    plugins = load_plugins(options.plugin)
+    suite = read_suite(options.suite)
+    return suite, select(expand(suite), options.select), plugins
+
+
+def _entries(registry: Registry[Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": entry.name,
+            "summary": entry.summary,
+            "origin": entry.origin,
+            "parameters": {
+                name: None if parameter.required else parameter.default
+                for name, parameter in entry.parameters().items()
+            },
+        }
+        for entry in registry
+    ]
+
+
+def _run_folder(path: Path) -> Path:
+    """A run's own folder, or the latest run of a suite's folder."""
+    from bench.store.files import latest_run
+
+    if (path / "run.json").is_file():
+        return path
+    latest = latest_run(path.parent, path.name) if path.is_dir() else None
+    if latest is None:
+        raise UserError(f"{path}: no run in there; expected a folder with run.json, such as results/SUITE/RUN")
+    return latest
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    parts = text.lower().split("x")
+    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise UserError(f"--shape {text}: expected CxHxW, such as 3x64x64")
+    channels, height, width = map(int, parts)
+    return channels, height, width
+
+
+def _command() -> str:
+    """The command as it was typed, without the path of the interpreter."""
+    return " ".join(["bench", *sys.argv[1:]])
