@@ -1,0 +1,129 @@
+"""The metrics of this room, by the names a suite writes. Imports torch only when one is run.
+
+What a metric's numbers are of is in their `at`; each docstring gives its keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.contracts import Measurement, Need
+from bench.registry import register_metric
+from bench.suite.schema import Effort
+
+if TYPE_CHECKING:
+    from bench.subject import Subject
+else:
+    Subject = Any  # the registry resolves annotations, and the real one would bring torch with it
+
+Counter = Literal["dispatch", "fvcore", "thop-like"]
+
+
+@register_metric("latency", unit="s", better="lower", kind="timing", needs=[Need.SAMPLER])
+def latency(subject: Subject, effort: Effort) -> Iterable[Measurement]:
+    """Seconds of one whole walk of a batch, from x_T to x_0; nfe is counted in it.
+
+    at: nothing. The first visit of a process also gives `cold_start`.
+    """
+    from bench.measure.timing import latency
+
+    return latency(subject, effort)
+
+
+@register_metric("cold_start", unit="s", better="lower", kind="memory", needs=[Need.SAMPLER])
+def cold_start(subject: Subject, effort: Effort) -> Iterable[Measurement]:
+    """Seconds of the first walk in a fresh process, with everything that is done once.
+
+    at: nothing. Asked for by itself it wants a process of its own, like the memory metrics; `latency` gives it too.
+    """
+    from bench.measure.timing import cold_start
+
+    return cold_start(subject)
+
+
+@register_metric("step_time", unit="s", better="lower", kind="timing")
+def step_time(subject: Subject, effort: Effort, calls_per_value: int = 5) -> Iterable[Measurement]:
+    """Seconds of one network call at each stage; a value is the median of calls_per_value calls in a row.
+
+    at: stage (0 is the full network), calls (network calls of one walk at that stage), timestep (where it was
+    measured). A whole walk is the sum over stages of calls x median. Without a sampler, calls counts the timesteps
+    of the whole training chain.
+    """
+    from bench.measure.steps import step_time
+
+    return step_time(subject, effort, calls_per_value)
+
+
+@register_metric("macs", unit="MAC", better="lower", kind="exact")
+def macs(
+    subject: Subject, effort: Effort, counters: tuple[Counter, ...] = ("dispatch", "fvcore", "thop-like")
+) -> Iterable[Measurement]:
+    """Multiply-accumulates of one network call at batch 1 and each stage, by each counter.
+
+    at: stage, calls (as for step_time), counter. A whole walk is the sum over stages of calls x value.
+    dispatch: every convolution and product that runs, attention included. fvcore: that library's total.
+    thop-like: by the rules of thop 0.1.1, which published tables use.
+    """
+    from bench.measure.macs import macs
+
+    return macs(subject, counters)
+
+
+@register_metric("parameters", unit="count", better="lower", kind="exact")
+def parameters(subject: Subject, effort: Effort) -> Iterable[Measurement]:
+    """Elements of the network's parameters; memory that is shared counts once.
+
+    at: which, one of total, trainable, buffers (elements that are not parameters), tensors (how many parameters).
+    """
+    from bench.measure.parameters import parameters
+
+    return parameters(subject)
+
+
+@register_metric("weight_bytes", unit="bytes", better="lower", kind="exact")
+def weight_bytes(subject: Subject, effort: Effort) -> Iterable[Measurement]:
+    """Bytes of parameters and buffers in the precision of the conditions. at: nothing."""
+    from bench.measure.parameters import weight_bytes
+
+    return weight_bytes(subject)
+
+
+@register_metric("nfe", unit="calls", better="lower", kind="exact", needs=[Need.SAMPLER])
+def nfe(subject: Subject, effort: Effort) -> Iterable[Measurement]:
+    """Network calls of one walk, counted. at: nothing."""
+    from bench.measure.evaluations import nfe
+
+    return nfe(subject)
+
+
+@register_metric("ode_nfe", unit="calls", better="lower", kind="exact")
+def ode_nfe(subject: Subject, effort: Effort) -> Iterable[Measurement]:
+    """Vector-field evaluations inside one network call at batch 1, summed over its solvers; 0 without any.
+
+    at: stage, calls (as for step_time).
+    """
+    from bench.measure.evaluations import ode_nfe
+
+    return ode_nfe(subject)
+
+
+@register_metric("stages", unit="1", better=None, kind="exact")
+def stages(subject: Subject, effort: Effort) -> Iterable[Measurement]:
+    """Which stage of the network runs at each training timestep: values[t] for t = 0, 1, ... at: nothing."""
+    from bench.measure.stages import stages
+
+    return stages(subject)
+
+
+@register_metric("peak_memory", unit="bytes", better="lower", kind="memory")
+def peak_memory(subject: Subject, effort: Effort, calls_per_stage: int = 8) -> Iterable[Measurement]:
+    """Peak memory of the cell's own process, phase by phase.
+
+    at: kind, one of process_peak, loaded, load_peak, warmup_peak, steady_peak, steady_peak_minus_loaded, and on a GPU
+    cuda_allocated_loaded, cuda_allocated_peak, cuda_reserved_peak. calls_per_stage: network calls really made at each
+    stage of a walk, 0 for all.
+    """
+    from bench.measure.memory import peak_memory
+
+    return peak_memory(subject, effort, calls_per_stage)

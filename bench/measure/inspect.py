@@ -1,0 +1,109 @@
+"""Everything one can say about a model without running a benchmark: what `bench inspect` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from bench.contracts import Denoiser, Weights
+from bench.errors import UserError
+from bench.measure.counters import evaluating, plain_execution
+from bench.measure.evaluations import count_ode_evaluations
+from bench.measure.macs import CONVENTIONS, CounterName, MacCount, count_macs
+from bench.measure.parameters import ParameterCount, count_parameters
+from bench.measure.stages import StageUse, stage_uses
+
+PROBE_SEED = 0
+
+
+@dataclass(frozen=True)
+class StageFacts:
+    """One variant of the network: all there is for most models."""
+
+    use: StageUse
+    """Which stage, at how many training timesteps, and the one it was counted at."""
+    macs: tuple[MacCount, ...]
+    """Of one call at batch 1, by counter."""
+    ode_nfe: int
+    """Vector-field evaluations of one call at batch 1; 0 without solvers."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model is and costs."""
+
+    image_shape: tuple[int, int, int]
+    """(C, H, W) that was counted at."""
+    prediction: str
+    num_train_timesteps: int
+    weights: Weights
+    paper: str
+    parameters: ParameterCount
+    """Weight bytes are in it."""
+    nfe: int
+    """Network calls of one walk over the whole training chain; a sampler with fewer timesteps makes as many calls as
+    it has timesteps times its order."""
+    stages: tuple[StageFacts, ...]
+    """Full network first; stages that no timestep runs are not there."""
+    conventions: Mapping[str, str]
+    """Counter -> what it counts."""
+
+    def walk_macs(self, counter: CounterName) -> int:
+        """MACs of one walk over the whole training chain at batch 1, by one counter."""
+        return sum(
+            stage.use.calls * count.macs for stage in self.stages for count in stage.macs if count.counter == counter
+        )
+
+
+def inspect_denoiser(
+    denoiser: Denoiser,
+    image_shape: tuple[int, int, int] | None = None,
+    counters: Iterable[CounterName] = ("dispatch", "fvcore", "thop-like"),
+) -> Facts:
+    """Count a model as its factory made it, at batch 1 on an image of noise of the given (C, H, W) shape.
+
+    image_shape: the model's own when None. The network runs in eval mode and gets its own mode back. Raises
+    UserError when the network cannot take such an image, and UnsupportedOperator or MeasurementError when a counter
+    cannot count it.
+    """
+    shape = image_shape or denoiser.image_shape
+    x_t = torch.randn(1, *shape, generator=torch.Generator().manual_seed(PROBE_SEED))
+    asked = tuple(counters)
+    chain = range(denoiser.schedule.num_train_timesteps)
+    facts = []
+    with evaluating(denoiser.network):
+        _try(denoiser, x_t)
+        for use in stage_uses(denoiser, chain):
+            t = torch.full((1,), use.timestep, dtype=torch.int64)
+            counts = count_macs(denoiser.network, x_t, t, asked)
+            facts.append(StageFacts(use, counts, count_ode_evaluations(denoiser.network, x_t, t)))
+    return Facts(
+        image_shape=shape,
+        prediction=denoiser.prediction.value,
+        num_train_timesteps=len(chain),
+        weights=denoiser.weights,
+        paper=denoiser.paper,
+        parameters=count_parameters(denoiser.network),
+        nfe=len(chain),
+        stages=tuple(facts),
+        conventions={counter: CONVENTIONS[counter] for counter in asked},
+    )
+
+
+def _try(denoiser: Denoiser, x_t: torch.Tensor) -> None:
+    """One plain call, so that a shape the network cannot take is told from a counter that fails."""
+    shape = "x".join(str(size) for size in x_t.shape[1:])
+    own = "x".join(str(size) for size in denoiser.image_shape)
+    advice = f"it was made for {own}; give it --shape {own}"
+    try:
+        with plain_execution():
+            found = denoiser.network(x_t, torch.zeros(1, dtype=torch.int64)).shape
+    except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(f"the model cannot take a {shape} image: {reason}; {advice}") from error
+    if found != x_t.shape:
+        raise UserError(
+            f"the model made {tuple(found)} of {tuple(x_t.shape)}, not an image of the same shape; {advice}"
+        )
