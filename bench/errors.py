@@ -8,6 +8,7 @@ BenchError                 the root; never raised itself
 │  ├─ MissingWeights       a checkpoint is not there
 │  ├─ BadCheckpoint        a checkpoint is there but must not be used
 │  ├─ MissingData          a data set is not there
+│  ├─ BadData              a data set is there but must not be used
 │  └─ StoreError           a results file cannot be read
 ├─ SaveError               exit 4: results cannot be written (disk full, read-only folder)
 └─ MeasurementError        becomes a FAILED record; the run goes on and exits 3
@@ -76,6 +77,10 @@ class BadCheckpoint(UserError):
 
 class MissingData(UserError):
     """A data set that is not where it should be."""
+
+
+class BadData(UserError):
+    """A data set that is damaged, hostile or not what it should be."""
 
 
 class StoreError(UserError):
