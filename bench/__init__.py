@@ -1,6 +1,6 @@
 """bench: how fast and how good diffusion denoisers are, and how sure that is.
 
-These are the names a plug-in needs; importing them does not import torch. The rest is in the rooms: see bench/README.md.
+These are the names a plug-in needs; importing them does not import torch. bench/README.md has the map of the rest.
 """
 
 from bench.contracts import (
