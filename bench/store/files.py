@@ -204,12 +204,14 @@ def _probe(folder: Path) -> None:
         probe.unlink(missing_ok=True)
 
 
-def create_run(folder: Path, info: RunInfo) -> Path:
-    """Make `folder/<info.id>` with its `run.json`, all or nothing. `folder` must be held with `writing`.
+@contextmanager
+def new_run(folder: Path, info: RunInfo) -> Iterator[Path]:
+    """A run in the making: the block may put records and artifacts into the folder it is given.
 
-    Raises SaveError.
+    At its end `folder/<info.id>` appears with `run.json` and all of that in it, or, when anything fails, not at all.
+    `folder` must be held with `writing`. Raises SaveError.
     """
-    new, path = folder / _NEW, folder / info.id
+    new = folder / _NEW
     try:
         if new.exists():
             shutil.rmtree(new)  # of a program that was killed right here
@@ -219,12 +221,16 @@ def create_run(folder: Path, info: RunInfo) -> Path:
             file.write(_info_text(info))
             file.flush()
             os.fsync(file.fileno())
+    except OSError as error:
+        raise cannot_save(folder, error) from error
+    yield new
+    try:
+        sync_folder(new / ARTIFACTS)
         sync_folder(new)
-        new.rename(path)
+        new.rename(folder / info.id)
         sync_folder(folder)
     except OSError as error:
         raise cannot_save(folder, error) from error
-    return path
 
 
 def bring_artifacts(attempt: Attempt, source: Path, target: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from bench.contracts import Scalar
 from bench.store.attempts import Attempt, Key
@@ -25,24 +26,35 @@ class Wanted:
     """Only what changes the precision of this kind of number."""
 
 
-def lacking(wanted: Wanted, attempt: Attempt | None, unchanged: Callable[[InputFile], bool]) -> str | None:
-    """Why a planned visit must be measured (again), as the end of a sentence; None when what is there stands.
+class Lack(NamedTuple):
+    """Why a planned visit must be measured (again)."""
+
+    reason: str
+    """As the end of a sentence."""
+    stale: bool = False
+    """There are numbers, but of something else than what would be measured now: they must not be shown any more."""
+
+
+def lacking(wanted: Wanted, attempt: Attempt | None, unchanged: Callable[[InputFile], bool]) -> Lack | None:
+    """Why a planned visit must be measured (again); None when what is there stands.
 
     What failed or was skipped is tried again. What this machine or model cannot do at all is not.
     """
     if attempt is None:
-        return "not measured yet"
+        return Lack("not measured yet")
     first = attempt.records[0]
     if attempt.status in (Status.FAILED, Status.SKIPPED):
-        return f"{attempt.status} before: {attempt.reason}"
+        return Lack(f"{attempt.status} before: {attempt.reason}")
     found = (dict(first.factors), dict(first.conditions), first.seed)
     if found != (dict(wanted.factors), dict(wanted.conditions), wanted.seed):
-        return "another cell has the same id"
+        return Lack("another cell had the same id", stale=True)
+    changed = next((file.path for file in first.inputs if not unchanged(file)), None)
+    if changed is not None:
+        return Lack(f"{changed} changed since", stale=True)
     for name, asked in wanted.effort.items() if attempt.status is Status.OK else ():
         if first.effort.get(name, 0) < asked:
-            return f"effort.{name} was {first.effort.get(name, 0)} and now is {asked}"
-    changed = next((file.path for file in first.inputs if not unchanged(file)), None)
-    return f"{changed} changed since" if changed else None
+            return Lack(f"effort.{name} was {first.effort.get(name, 0)} and now is {asked}")
+    return None
 
 
 def differences(old: RunInfo, new: RunInfo) -> tuple[str, ...]:

@@ -1,0 +1,111 @@
+"""Which run folder a call writes into: the newest one when nothing changed, else a new one with what still stands."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.errors import StoreError
+from bench.run.environment import commit
+from bench.run.schedule import Visit
+from bench.run.wall import utc_now
+from bench.store.attempts import Attempt, Key
+from bench.store.files import (
+    RECORDS_FILE,
+    Run,
+    bring_artifacts,
+    load_info,
+    load_run,
+    new_run,
+    new_run_id,
+    run_ids,
+)
+from bench.store.inputs import Inputs
+from bench.store.lines import LineWriter
+from bench.store.record import RunInfo
+from bench.store.resume import carried_over, differences, lacking
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The run to write into."""
+
+    run: Run
+    carried: int
+    """Attempts carried over into it just now."""
+
+
+def open_run(
+    folder: Path,
+    info: RunInfo,
+    visits: Sequence[Visit],
+    inputs: Inputs,
+    *,
+    resume: bool,
+    note: Callable[[str], None],
+) -> Opened:
+    """The newest run of `folder`, when it is of the same suite text and surroundings, or a new one.
+
+    info: what a run of here and now would say, still without id and commit. resume: False always begins a new run and
+    carries nothing over. note: told why a new run begins and what was carried over. Raises SaveError.
+    """
+    ids = run_ids(folder.parent, folder.name)
+    if resume and ids:
+        latest = _readable(folder / ids[-1], note)
+        changes = differences(latest, info) if latest is not None else ()
+        if latest is not None and not changes and latest.suite_sha256 == info.suite_sha256:
+            return Opened(load_run(folder / ids[-1]), 0)
+        if changes:
+            more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
+            note(f"a new run begins, because since {ids[-1]} something changed: {changes[0]}{more}")
+    head, dirty = commit(info.suite_path)
+    info = replace(info, id=new_run_id(utc_now(), secrets.token_hex(3), ids), git_commit=head, git_dirty=dirty)
+    sources = _standing(folder, ids, info, visits, inputs, note) if resume else {}
+    with new_run(folder, info) as staging:
+        brought = {
+            key: attempt for key, (source, attempt) in sources.items() if bring_artifacts(attempt, source, staging)
+        }
+        if brought:
+            with LineWriter(staging / RECORDS_FILE) as writer:
+                writer.append(
+                    carried_over((record for attempt in brought.values() for record in attempt.records), info.id)
+                )
+    if brought:
+        note(f"carried over the numbers of {len(brought)} visits from earlier runs, because nothing in them changed")
+    return Opened(load_run(folder / info.id), len(brought))
+
+
+def _standing(
+    folder: Path,
+    ids: Sequence[str],
+    info: RunInfo,
+    visits: Sequence[Visit],
+    inputs: Inputs,
+    note: Callable[[str], None],
+) -> dict[Key, tuple[Path, Attempt]]:
+    """What earlier runs in the same surroundings measured and still stands, the newest first."""
+    missing = {visit.key: visit.wanted for visit in visits}
+    found: dict[Key, tuple[Path, Attempt]] = {}
+    for run_id in reversed(ids):
+        path = folder / run_id
+        earlier = _readable(path, note) if missing else None
+        if earlier is None or differences(earlier, info):
+            continue
+        attempts = load_run(path).found.attempts
+        for key, wanted in tuple(missing.items()):
+            attempt = attempts.get(key)
+            if attempt is not None and lacking(wanted, attempt, inputs.unchanged) is None:
+                found[key] = path, attempt
+                del missing[key]
+    return {visit.key: found[visit.key] for visit in visits if visit.key in found}
+
+
+def _readable(path: Path, note: Callable[[str], None]) -> RunInfo | None:
+    """What an earlier run says about itself; a damaged one is left alone."""
+    try:
+        return load_info(path)
+    except StoreError as error:
+        note(f"an earlier run is left alone: {error}")
+        return None
