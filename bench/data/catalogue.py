@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Literal
 
 from bench.contracts import Dataset
+from bench.data.places import Split
 from bench.registry import register_dataset
-
-Split = Literal["train", "test", "all"]
 
 
 @register_dataset("digits")
@@ -48,10 +47,15 @@ def folder(
     path: str,
     image_size: int,
     channels: Literal[1, 3] = 3,
-    resize: Literal["squash", "center_crop"] = "center_crop",
+    resize: Literal["center_crop", "squash", "none"] = "center_crop",
     split: Split = "all",
 ) -> Dataset:
-    """Every image in a folder, zip or tar, in sorted order; CelebA and LSUN are read this way."""
+    """Every image in a folder, zip or tar, in sorted order; CelebA and LSUN are read this way.
+
+    path: absolute, or relative to the working folder or to the data root. split: "train" and "test" read the
+    subfolder of that name only. resize: to a square of image_size by cutting out the middle or by squashing; "none"
+    refuses images of another size.
+    """
     from bench.data.folder import load_folder
 
     return load_folder(path, image_size, channels, resize, split)

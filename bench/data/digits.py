@@ -9,16 +9,17 @@ bilinear it keeps the strokes crisp; against repeating pixels it shows no blocks
 from __future__ import annotations
 
 import gzip
-import hashlib
 import importlib.util
+import zlib
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.images import ArrayImages, Split, fingerprint
-from bench.errors import MissingData
+from bench.data.images import ArrayImages, fingerprint, held_out
+from bench.data.places import Split
+from bench.errors import BadData, MissingData
 
 SIZE: Final = 16
 ORIGINAL_SIZE: Final = 8
@@ -35,12 +36,13 @@ def load_digits(split: Split = "test") -> ArrayImages:
     """The digits as [N, 1, 16, 16] in [-1, 1] with labels 0..9: 1,397 to train, 400 to test, or all 1,797.
 
     The split is fixed and holds 40 test images of every class. The order is that of the original file.
-    Raises MissingData when scikit-learn, or the file in it, is not there.
+    Raises MissingData when scikit-learn, or the file in it, is not there, and BadData when the file is damaged.
     """
     path = digits_path()
     raw = path.read_bytes()
     table = _table(raw, path)
-    chosen = _members(table[:, -1], split)
+    test = held_out(table[:, -1], TEST_PER_CLASS, SPLIT_SEED)
+    chosen = {"train": ~test, "test": test, "all": np.ones_like(test)}[split]
     pixels = enlarge(table[chosen, :-1].reshape(-1, ORIGINAL_SIZE, ORIGINAL_SIZE))
     return ArrayImages(
         pixels=pixels[:, None],
@@ -90,23 +92,8 @@ def _table(raw: bytes, path: Path) -> npt.NDArray[np.int64]:
     """[1797, 65]: 64 pixels and the label of each image."""
     try:
         table = np.loadtxt(gzip.decompress(raw).decode("ascii").splitlines(), delimiter=",").astype(np.int64)
-    except (OSError, EOFError, ValueError) as error:
-        raise MissingData(f"digits: {path} is damaged ({error}); reinstall scikit-learn") from error
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise BadData(f"digits: {path} is damaged ({error}); reinstall scikit-learn") from error
     if table.ndim != 2 or table.shape[1] != ORIGINAL_SIZE**2 + 1 or table.min() < 0 or table.max() > ORIGINAL_MAX:
-        raise MissingData(f"digits: {path} does not hold rows of 64 pixels 0..16 and a label; reinstall scikit-learn")
+        raise BadData(f"digits: {path} does not hold rows of 64 pixels 0..16 and a label; reinstall scikit-learn")
     return table
-
-
-def _members(labels: npt.NDArray[np.int64], split: Split) -> npt.NDArray[np.intp]:
-    """Row numbers of a split, ascending. Which rows are for testing is decided by a hash, not by a generator."""
-    if split == "all":
-        return np.arange(len(labels))
-    test = np.zeros(len(labels), dtype=bool)
-    for label in range(10):
-        rows = np.flatnonzero(labels == label).tolist()
-        test[sorted(rows, key=_draw)[:TEST_PER_CLASS]] = True
-    return np.flatnonzero(test if split == "test" else ~test)
-
-
-def _draw(row: int) -> bytes:
-    return hashlib.sha256(f"{SPLIT_SEED}/{row}".encode()).digest()

@@ -6,14 +6,11 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-
-Split = Literal["train", "test", "all"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +35,14 @@ class ArrayImages:
 
     def __getitem__(self, index: slice) -> Tensor:
         """Images lo:hi as [B, C, H, W] float32 in [-1, 1], the caller's own copy."""
-        if not isinstance(index, slice):
-            raise TypeError(f"images are read as a slice, such as data[0:8], got data[{index!r}]")
+        check_slice(index)
         return scaled(self.pixels[index])
+
+
+def check_slice(index: object) -> None:
+    """Raise TypeError for data[3]: one image has no batch axis, and every caller expects one."""
+    if not isinstance(index, slice):
+        raise TypeError(f"images are read as a slice, such as data[0:8], got data[{index!r}]")
 
 
 def scaled(pixels: npt.NDArray[np.float32] | npt.NDArray[np.uint8]) -> Tensor:
@@ -55,3 +57,12 @@ def fingerprint(name: str, split: str, preparation: str, content: Iterable[bytes
     for part in content:
         digest.update(part)
     return f"{name}/{split}:{digest.hexdigest()[:16]}"
+
+
+def held_out(labels: npt.NDArray[np.integer], per_class: int, seed: str) -> npt.NDArray[np.bool_]:
+    """[N] True for `per_class` images of every class, chosen by a hash of seed and row: the same on every machine."""
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label).tolist()
+        chosen[sorted(rows, key=lambda row: hashlib.sha256(f"{seed}/{row}".encode()).digest())[:per_class]] = True
+    return chosen

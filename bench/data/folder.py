@@ -1,0 +1,139 @@
+"""Any folder, zip or tar of images as a data set: CelebA, LSUN, or your own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from bench.data.decode import Resize, bombs_refused, decode
+from bench.data.images import check_slice, fingerprint, scaled
+from bench.data.places import Split, data_root
+from bench.data.sources import FolderSource, ImageSource, open_source
+from bench.errors import BadData, ParamError
+
+MAX_IMAGE_SIZE: Final = 4096
+CACHE_BYTES: Final = 256 * 2**20
+"""Decoded pixels kept for the next reading; images beyond it are decoded each time."""
+MAX_LISTED_FILES: Final = 64
+"""A folder with more files is watched through its fingerprint only: inputs stand in every record."""
+
+
+@dataclass(frozen=True, eq=False)
+class FileImages:
+    """A `Dataset` over image files, decoded when they are read."""
+
+    source: ImageSource
+    names: tuple[str, ...]
+    """The files of this split, in order."""
+    image_size: int
+    channels: int
+    resize: Resize
+    split: str
+    fingerprint: str
+    inputs: tuple[Path, ...]
+    labels: npt.NDArray[np.int64] | None = None
+    """[N] class indices; None when the images have none."""
+    _decoded: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return self.channels, self.image_size, self.image_size
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: slice) -> Tensor:
+        """Images lo:hi as [B, C, H, W] float32 in [-1, 1]. Raises BadData naming the file that cannot be used."""
+        check_slice(index)
+        names = self.names[index]
+        pixels = np.empty((len(names), *self.image_shape), dtype=np.uint8)
+        with bombs_refused():
+            for row, name in enumerate(names):
+                pixels[row] = self._pixels(name)
+        return scaled(pixels)
+
+    def _pixels(self, name: str) -> npt.NDArray[np.uint8]:
+        known = self._decoded.get(name)
+        if known is not None:
+            return known
+        where = f"{self.source.path}: {name}"
+        pixels = decode(self.source.read(name), where, self.image_size, self.channels, self.resize)
+        if (len(self._decoded) + 1) * pixels.nbytes <= CACHE_BYTES:
+            self._decoded[name] = pixels
+        return pixels
+
+
+def load_folder(
+    path: str,
+    image_size: int,
+    channels: Literal[1, 3] = 3,
+    resize: Resize = "center_crop",
+    split: Split = "all",
+) -> FileImages:
+    """Every PNG, JPEG, BMP and WebP image in a folder, zip or tar, recursively, sorted by name.
+
+    path: absolute, or relative to the working folder, or else to the data root. split: "train" and "test" read the
+    subfolder of that name only, "all" everything. Sizes and colours are treated as `decode` says.
+    Raises MissingData when nothing is there, BadData when it holds no usable images (a damaged image is noticed when
+    it is first read, and named), and ParamError for an image_size outside 1..4096.
+    """
+    if not 1 <= image_size <= MAX_IMAGE_SIZE:
+        raise ParamError(f"folder: image_size must be between 1 and {MAX_IMAGE_SIZE}, got {image_size}")
+    source = open_source(_resolved(path))
+    return file_images("folder", source, names_of(source, split), image_size, channels, resize, split, "by name")
+
+
+def file_images(
+    name: str,
+    source: ImageSource,
+    names: tuple[str, ...],
+    image_size: int,
+    channels: int,
+    resize: Resize,
+    split: Split,
+    order: str,
+    labels: npt.NDArray[np.int64] | None = None,
+) -> FileImages:
+    """The data set of the named files of a source; `name` begins its fingerprint, `order` says how they are sorted."""
+    preparation = f"{image_size}x{image_size}x{channels}; {resize}; {order}"
+    return FileImages(
+        source=source,
+        names=names,
+        image_size=image_size,
+        channels=channels,
+        resize=resize,
+        split=split,
+        fingerprint=fingerprint(name, split, preparation, [source.content_hash().encode()]),
+        inputs=_inputs(source),
+        labels=labels,
+    )
+
+
+def names_of(source: ImageSource, split: Split) -> tuple[str, ...]:
+    """The image names of a split: those under the top folder of its name. Raises BadData when there are none."""
+    if not source.names:
+        raise BadData(f"{source.path}: no .png, .jpg, .jpeg, .bmp or .webp file in it; put images there")
+    names = source.names if split == "all" else tuple(name for name in source.names if name.startswith(f"{split}/"))
+    if not names:
+        raise BadData(
+            f"{source.path}: no images under {split}/ (the first image is {source.names[0]}); "
+            f"make a folder {split!r} in it, or use split: all"
+        )
+    return names
+
+
+def _resolved(path: str) -> Path:
+    """The path from here, or, when there is nothing here, from the data root."""
+    here = Path(path).expanduser()
+    return here if here.is_absolute() or here.exists() else data_root() / here
+
+
+def _inputs(source: ImageSource) -> tuple[Path, ...]:
+    if not isinstance(source, FolderSource):
+        return (source.path,)
+    return tuple(source.path / name for name in source.names) if len(source.names) <= MAX_LISTED_FILES else ()
