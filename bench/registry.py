@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -245,7 +246,7 @@ def fit(value: Value, annotation: Any) -> tuple[Value, str]:
             f"expected one of {', '.join(map(repr, choices))}, got {value!r}"
             f"{did_you_mean(str(value), [str(choice) for choice in choices])}"
         )
-    if origin in (typing.Union, getattr(typing, "UnionType", None)) or type(annotation).__name__ == "UnionType":
+    if origin in (typing.Union, types.UnionType):
         fits = [fit(value, choice) for choice in typing.get_args(annotation)]
         good = [found for found in fits if not found[1]]
         return good[0] if good else (value, " or ".join(problem for _, problem in fits))
