@@ -58,8 +58,8 @@ def _run(verbs: Verbs) -> None:
     verb.add_argument("--no-report", action="store_true", help="measure only")
     verb.add_argument("--quiet", action="store_true", help="print the outcome only")
     verb.add_argument(
-        "--cell-timeout", type=_positive, default=3600.0, metavar="SECONDS",
-        help="stop a cell that takes longer in one visit (default: 3600)",
+        "--cell-timeout", type=_positive, metavar="SECONDS",
+        help="stop a cell that takes longer in one visit (default: by kind of metric)",
     )  # fmt: skip
     _json(verb)
 

@@ -7,58 +7,63 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.cli.text import print_json, print_line, print_table
 from bench.errors import ExitCode, UserError
 from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS, Registry, check_params, load_plugins
 
+if TYPE_CHECKING:
+    from bench.suite.schema import Cell, Suite
+
 
 def plan(options: argparse.Namespace) -> int:
     """Every cell of a suite, without measuring anything."""
-    from bench.suite.plan import plan_rows
+    from bench.suite.plan import plan_counts, plan_rows
 
-    suite, cells, _ = _suite_and_cells(options)
-    rows = plan_rows(cells)
+    suite, cells = _suite_and_cells(options)
+    rows, counts = plan_rows(cells), plan_counts(cells)
     if options.json:
-        print_json({"suite": suite.suite, "title": suite.title, "cells": [row.as_json() for row in rows]})
+        print_json({"suite": suite.suite, "title": suite.title, **asdict(counts), "rows": [asdict(row) for row in rows]})
         return ExitCode.OK
     print_line(f"{suite.suite}: {suite.title}")
     print_table(("cell", "metrics"), [(row.cell, ", ".join(row.metrics)) for row in rows])
-    effort = suite.effort
     print_line(
-        f"{len(rows)} cells; timing: {effort.processes} processes x {effort.rounds} rounds x {effort.repeats} repeats; "
-        f"run it with `bench run {options.suite}`"
+        f"{counts.cells} cells, {counts.measurements} numbers, {counts.timed_calls:,} timed calls; "
+        f"measure them with `bench run {options.suite}`"
     )
     return ExitCode.OK
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure, store, report."""
+    from bench.run.isolated import IsolatedExecutor
     from bench.run.progress import progress_for
     from bench.run.runner import run_suite
 
-    suite, cells, plugins = _suite_and_cells(options)
+    suite, cells = _suite_and_cells(options)
     outcome = run_suite(
         suite,
         cells,
         results=options.results,
-        plugins=plugins,
-        progress=progress_for(quiet=options.quiet or options.json),
+        plugins=tuple(options.plugin),
+        executor=IsolatedExecutor(cell_timeout_s=options.cell_timeout),
+        progress=progress_for(sys.stderr, quiet=options.quiet or options.json),
         resume=not options.new,
-        cell_timeout_s=options.cell_timeout,
         command=_command(),
     )
     written: tuple[Path, ...] = ()
     if not options.no_report:
         from bench.report.page import render_report
 
-        written = render_report([outcome.run_dir], outcome.run_dir, ("md", "html"))
+        written = render_report([outcome.path], outcome.path, ("md", "html"))
     if options.json:
-        print_json({**outcome.as_json(), "report": [str(path) for path in written]})
+        counts = {name: getattr(outcome, name) for name in ("ok", "failed", "skipped", "unsupported", "measured")}
+        print_json({"run": str(outcome.path), **counts, "report": [str(path) for path in written]})
     else:
-        print_line(outcome.sentence())
+        print_line(outcome.summary)
         for path in written:
             print_line(f"report: {path}")
     return outcome.exit_code
@@ -177,13 +182,14 @@ VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def _suite_and_cells(options: argparse.Namespace) -> tuple[Any, Any, tuple[Path, ...]]:
-    from bench.suite.expand import expand, select
+def _suite_and_cells(options: argparse.Namespace) -> tuple[Suite, tuple[Cell, ...]]:
+    from bench.suite.expand import expand
     from bench.suite.read import read_suite
+    from bench.suite.select import select
 
-    plugins = load_plugins(options.plugin)
+    load_plugins(options.plugin)
     suite = read_suite(options.suite)
-    return suite, select(expand(suite), options.select), plugins
+    return suite, select(expand(suite), options.select)
 
 
 def _entries(registry: Registry[Any]) -> list[dict[str, Any]]:
