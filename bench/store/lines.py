@@ -32,15 +32,18 @@ class Lines:
 def read_lines(path: Path) -> Lines:
     """Every readable record of a file, and every line that is not one; a missing file holds nothing.
 
-    Only a newline byte ends a line: other line separators may stand inside of a text. Raises StoreError when the file
-    is there and cannot be read.
+    Raises StoreError when the file is there and cannot be read.
     """
     try:
-        data = path.read_bytes()
+        return parse_lines(path.read_bytes())
     except FileNotFoundError:
         return Lines((), ())
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def parse_lines(data: bytes) -> Lines:
+    """The same of a file's content. Only a newline byte ends a line: other separators may stand inside of a text."""
     records: list[Record] = []
     damaged: list[DamagedLine] = []
     for number, line in enumerate(data.split(b"\n"), start=1):
