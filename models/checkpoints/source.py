@@ -1,0 +1,145 @@
+"""One open file, looked at with suspicion: regular, of a sane size, and the same from the first byte read to the last.
+
+The path is opened once. Hash, table of contents and tensors all come from that descriptor, so exchanging the file
+behind the path changes nothing, and changing its content is noticed.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import BadCheckpoint, MissingWeights
+
+if TYPE_CHECKING:
+    from hashlib import _Hash as Hash
+
+MAX_FILE_BYTES = 16 << 30
+"""Larger than any network measured here by a factor of a hundred; a wrong path is likelier than such a checkpoint."""
+PIECE = 1 << 20
+
+
+class Source:
+    """A regular file open for reading."""
+
+    def __init__(self, path: Path, descriptor: int, status: os.stat_result) -> None:
+        self.path = path
+        self.size: int = status.st_size
+        """Bytes, when it was opened."""
+        self._descriptor = descriptor
+        self._identity = _identity(status)
+
+    def read(self, offset: int, count: int) -> bytearray:
+        """Exactly `count` bytes from `offset`. Raises BadCheckpoint when the file does not have them."""
+        if offset < 0 or count < 0 or offset + count > self.size:
+            raise self.refuse(f"is cut short: bytes {offset} to {offset + count} are wanted, it has {self.size}")
+        content = bytearray(count)
+        view = memoryview(content)
+        done = 0
+        while done < count:
+            got = os.preadv(self._descriptor, [view[done:]], offset + done)
+            if got == 0:
+                raise self.refuse("became shorter while it was read")
+            done += got
+        return content
+
+    def digest(self, digest: Hash) -> str:
+        """Hexadecimal digest of the content, by a hash of hashlib."""
+        for offset in range(0, self.size, PIECE):
+            digest.update(self.read(offset, min(PIECE, self.size - offset)))
+        return digest.hexdigest()
+
+    def stream(self) -> io.BufferedReader:
+        """The content as a seekable file object."""
+        return io.BufferedReader(_Stream(self), PIECE)
+
+    def check_unchanged(self) -> None:
+        """Raises BadCheckpoint when somebody wrote to the file since it was opened."""
+        if _identity(os.fstat(self._descriptor)) != self._identity:
+            raise self.refuse("was changed while it was read")
+
+    def refuse(self, sentence: str) -> BadCheckpoint:
+        """The error that begins with the path and goes on with `sentence`."""
+        return BadCheckpoint(f"{self.path}: {sentence}")
+
+
+class _Stream(io.RawIOBase):
+    """A Source with a position, for readers that want a file object."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._source.size}[whence]
+        if base + offset < 0:
+            raise ValueError("a position before the beginning of the file")
+        self._position = base + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        count = max(0, min(len(buffer), self._source.size - self._position))
+        buffer[:count] = self._source.read(min(self._position, self._source.size), count)
+        self._position += count
+        return count
+
+
+@contextmanager
+def open_source(path: Path) -> Iterator[Source]:
+    """The file behind `path`, closed afterwards.
+
+    Raises MissingWeights when nothing is there, BadCheckpoint when it is a symbolic link, a folder, a pipe, a device,
+    empty, unreadable or larger than MAX_FILE_BYTES.
+    """
+    descriptor = _open(path)
+    try:
+        status = os.fstat(descriptor)
+        _check_status(path, status)
+        yield Source(path, descriptor, status)
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    # O_NONBLOCK: opening a pipe nobody writes to must not wait. O_NOFOLLOW: what is hashed is what was named.
+    flags = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        raise MissingWeights(f"{path}: no such file") from None
+    except ValueError as error:
+        raise BadCheckpoint(f"{str(path)!r}: not a path: {error}") from error
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK):
+            raise BadCheckpoint(f"{path}: is a symbolic link; give the path of the file itself") from error
+        raise BadCheckpoint(f"{path}: cannot be opened: {error.strerror}") from error
+
+
+def _check_status(path: Path, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise BadCheckpoint(f"{path}: is a folder, and a checkpoint file was expected")
+    if not stat.S_ISREG(status.st_mode):
+        raise BadCheckpoint(f"{path}: is a pipe, socket or device, and a checkpoint file was expected")
+    if status.st_size == 0:
+        raise BadCheckpoint(f"{path}: is empty; copy or fetch it again")
+    if status.st_size > MAX_FILE_BYTES:
+        raise BadCheckpoint(f"{path}: has {status.st_size:,} bytes, more than the {MAX_FILE_BYTES:,} that are read")
+
+
+def _identity(status: os.stat_result) -> tuple[int, int, int, int, int]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

@@ -1,0 +1,89 @@
+"""The DDPM U-Nets seen from a checkpoint: which of the known sizes it has, and what its passport should say.
+
+A checkpoint of this family is the plain network's, whichever way of skipping it is loaded for: its passport speaks of
+`ddpm-unet`, and its golden probe is the whole network's answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import cast, get_args
+
+from torch import Tensor, nn
+
+from bench.contracts import Denoiser, Prediction, Value
+from bench.registry import MODELS
+from models.catalogue import Config, SkipType, unet_sizes
+from models.checkpoints.diffusers_folder import read_sizes
+from models.checkpoints.fill import Files, Wanted
+from models.checkpoints.formats import Format
+from models.checkpoints.safe_load import peek_contents
+from models.skip_unet import SkipUNet
+from models.unet import UNet, UNetSizes
+
+PLAIN = "ddpm-unet"
+UNETS = (PLAIN, "skip-unet")
+CONFIGS: tuple[Config, ...] = get_args(Config)
+FIRST_LAYERS = ("conv_in.weight", "4.conv_in.weight", "0.module.conv_in.weight")
+"""Where the layouts keep the layer whose shape tells the sizes apart."""
+
+
+class WholeUNet(nn.Module):
+    """A U-Net with every level at every timestep, whatever it skips otherwise; shares its tensors."""
+
+    def __init__(self, network: UNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        return self.network.walk(x_t, t, num_levels=self.network.sizes.num_levels)
+
+
+def wanted_unet(sizes: UNetSizes, *, format: Format | None = None, ema: bool | None = None) -> Wanted:
+    """What a first passport says about a checkpoint of a U-Net of these sizes."""
+    config = named_config(sizes)
+    return Wanted(
+        format=format,
+        ema=ema,
+        model=PLAIN,
+        params={} if config is None else {"config": config},
+        prediction=Prediction.EPSILON,
+        image_shape=(sizes.in_channels, sizes.image_size, sizes.image_size),
+    )
+
+
+def named_config(sizes: UNetSizes) -> Config | None:
+    """The configuration that has these sizes; dropout is no part of the network that is measured."""
+    return next((name for name in CONFIGS if replace(unet_sizes(name), dropout=sizes.dropout) == sizes), None)
+
+
+def build_unet(model: str, files: Files, params: Mapping[str, Value]) -> Denoiser:
+    """The untrained Denoiser of `ddpm-unet` or `skip-unet` at the sizes of the checkpoint.
+
+    params: the model's checked arguments; `config` counts only when the checkpoint does not tell its sizes.
+    """
+    factory = MODELS.get(model).factory
+    sizes = _stored_sizes(files)
+    if sizes is None:
+        return factory(**params)
+    config = named_config(sizes)
+    if config is not None:
+        return factory(**{**params, "config": config})
+    # Sizes that have no name: the same Denoiser around another network.
+    named = factory(**params)
+    shape = (sizes.in_channels, sizes.image_size, sizes.image_size)
+    if model == PLAIN:
+        return replace(named, network=UNet(sizes), image_shape=shape)
+    network = SkipUNet(sizes, cast(SkipType, params["skip"]), cast(float, params["skip_exponent"]))
+    return replace(named, network=network, image_shape=shape, stage=network.num_skipped_levels)
+
+
+def _stored_sizes(files: Files) -> UNetSizes | None:
+    """A folder's own sizes, or those of the configuration whose first layer a flat file has."""
+    if files.config is not None:
+        return read_sizes(files.config)
+    tensors = peek_contents(files.weights).tensors
+    first = next((tensors[name].shape for name in FIRST_LAYERS if name in tensors), None)
+    known = map(unet_sizes, CONFIGS)
+    return next((sizes for sizes in known if first == (sizes.base_channels, sizes.in_channels, 3, 3)), None)
