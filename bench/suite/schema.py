@@ -26,14 +26,17 @@ class Conditions(Frozen):
     """Where and how a cell is measured. Identity: changing one changes the answer."""
 
     device: Literal["cpu", "cuda"] = "cpu"
+    """Where the network and the sampler run."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of the network's weights and activations; the sampler's arithmetic stays float32."""
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     """Intra-op threads of torch, set before it is imported and recorded as found."""
     batch_size: Annotated[int, Field(ge=1, le=65536)] = 1
+    """Images walked at once."""
     compile: bool = False
     """Run the network through torch.compile; compilation happens in the warm-up."""
     memory_format: Literal["contiguous", "channels_last"] = "contiguous"
+    """How images and weights lie in memory."""
 
 
 class Effort(Frozen):
@@ -88,8 +91,11 @@ class Block(Frozen):
     """One block of the grid: its axes (`each:`) are multiplied; blocks are united."""
 
     model: BlockRefs
+    """What is measured; an axis of models need not have the same arguments."""
     data: BlockRefs | None = None
+    """Images, for metrics that need some."""
     sampler: BlockRefs | None = None
+    """The reverse walk, for metrics that need one."""
     conditions: Mapping[str, Factor] = Field(default_factory=dict)
     """Overrides of the suite's conditions for this block; axes are allowed here too."""
 
@@ -108,15 +114,20 @@ class Quantity(Frozen):
     """One number per cell: which metric, how its raw values become one, and against what it is shown."""
 
     metric: str
+    """A name in `metrics`."""
     at: Mapping[str, Scalar] = Field(default_factory=dict)
     """Which of a metric's numbers, when it gives several; a subset of the record's `at`."""
     reduce: Reduce = "median"
+    """median, mean, min, max: over the raw values. total: sum over stages weighted with their calls, such as the MACs of
+    a whole walk. composed: the same of the median of each stage, such as step times. value: the one exact value."""
     relative: Relative | None = None
+    """Against the cell of `to`: time_saved is 1 - x/ref, speedup ref/x, ratio x/ref, difference x - ref."""
     to: Mapping[str, Scalar] | None = None
     """Factors of the reference cell; the others are those of the cell itself."""
     label: str | None = None
     """Column heading; the metric's name otherwise."""
     format: Format = "auto"
+    """How the number is written; mib is 2^20 bytes."""
 
 
 class PublishedRef(Frozen):
@@ -125,6 +136,7 @@ class PublishedRef(Frozen):
     paper: str
     """Stem of a file in suites/published/."""
     table: str
+    """The id of a table in that file; in quotes when it is a number."""
 
 
 class TableSpec(Frozen):
@@ -135,45 +147,63 @@ class TableSpec(Frozen):
     """
 
     id: str
+    """Names the table in the report; letters, digits, `.`, `_` and `-`."""
     caption: str
+    """The sentence above the table."""
     rows: str | tuple[str, ...]
+    """One factor, or several whose combinations are the rows, such as `model.skip`; conditions are factors too."""
     columns: str | None = None
+    """The factor over the columns of a pivot."""
     value: Quantity | None = None
+    """The quantity in each entry of a pivot."""
     beside: tuple[Quantity, ...] = ()
     """Further quantities in each entry of a pivot, such as the arithmetic limit."""
     values: tuple[Quantity, ...] = ()
+    """The columns of a list."""
     published: PublishedRef | None = None
+    """The printed table that stands beside our numbers."""
     notes: tuple[str, ...] = ()
+    """Sentences under the table."""
 
 
 class FigureSpec(Frozen):
     """A figure of the report."""
 
     id: str
+    """Names the figure in the report; letters, digits, `.`, `_` and `-`."""
     caption: str
+    """The sentence under the figure."""
     kind: Literal["bars", "lines", "stages", "stage_times", "pareto", "strip", "images"]
     """bars, lines: the quantity over `x`, one series per value of `series`. stages: which stage runs at which timestep.
     stage_times: step time and MACs of each stage. pareto: `value` against `x_value`. strip, images: pictures of an
     artifact."""
     value: Quantity | None = None
+    """What is drawn upwards."""
     x: str | None = None
+    """The factor drawn to the right."""
     x_value: Quantity | None = None
+    """The quantity drawn to the right of a pareto figure."""
     series: str | None = None
+    """The factor that has a colour or a panel for each value."""
     beside: tuple[Quantity, ...] = ()
     """Further quantities marked on every bar, such as the arithmetic limit."""
     published: PublishedRef | None = None
+    """The printed table that is drawn beside our numbers."""
 
 
 class ClaimSpec(Frozen):
     """A sentence that can be true or false of the results."""
 
     id: str
+    """Names the claim in the report; letters, digits, `.`, `_` and `-`."""
     sentence: str
     """As the paper or the user says it."""
     value: Quantity
+    """The quantity the claim is about."""
     where: Mapping[str, Scalar] = Field(default_factory=dict)
     """Factors that choose the cells the claim is about; every one of them must satisfy it."""
     holds: Literal["<", "<=", ">", ">="]
+    """The claim is true when value `holds` than: `value > 0.25`."""
     than: float | None = None
     """A number, in the unit of the value."""
     than_where: Mapping[str, Scalar] | None = None
@@ -181,26 +211,43 @@ class ClaimSpec(Frozen):
 
 
 class Reproduces(Frozen):
+    """Which part of which paper the suite measures again; shown in the report."""
+
     paper: str
+    """Stem of a file in suites/published/."""
     table: int | str | None = None
+    """Number of the table in the paper."""
     figure: int | str | None = None
+    """Number of the figure in the paper."""
 
 
 class Suite(Frozen):
     """A whole suite file."""
 
     schema_version: Literal[1] = Field(alias="schema")
+    """Version of the format."""
     suite: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
+    """The suite's name: its folder under results, and the beginning of every cell id."""
     title: str
+    """Heading of the report."""
     reproduces: Reproduces | None = None
+    """The paper's table or figure that is measured again."""
     conditions: Conditions = Conditions()
+    """Conditions of every cell; a block may have its own."""
     effort: Effort = Effort()
+    """How often things are measured."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Of the noise: image i of a walk depends on (seed, i) alone."""
     grid: tuple[Block, ...]
+    """The cells: blocks are united, the axes inside a block multiplied, in written order. At most 10,000."""
     metrics: tuple[Ref, ...]
+    """What is measured of every cell."""
     tables: tuple[TableSpec, ...] = ()
+    """Tables of the report."""
     figures: tuple[FigureSpec, ...] = ()
+    """Figures of the report."""
     claims: tuple[ClaimSpec, ...] = ()
+    """Sentences that are checked against the results; `bench check` fails when one is false."""
     notes: tuple[str, ...] = ()
     """Sentences printed in the report, such as known contradictions."""
 
