@@ -12,8 +12,9 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, cast
@@ -62,16 +63,18 @@ class ZipSource:
         self.path = path
         with _damage_named(path):
             self._archive = zipfile.ZipFile(path)
-        members = [member for member in self._archive.infolist() if not member.is_dir()]
-        images = {member.filename: member for member in members if is_image_member(path, member.filename)}
-        for name, member in images.items():
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        for member in self._archive.infolist():
+            if member.is_dir() or not is_image_member(path, member.filename):
+                continue
+            name = new_name(path, member.filename, self._members)
             if member.flag_bits & 1:
                 raise BadData(f"{path}: {name}: encrypted; unpack the archive and name the folder instead")
             if (member.external_attr >> 16) & 0o170000 == 0o120000:
                 raise BadData(f"{path}: {name}: a link, not an image; unpack the archive and name the folder instead")
             check_size(path, name, member.file_size)
-        check_expansion(path, sum(member.file_size for member in images.values()))
-        self._members = dict(zip(unique_names(path, images), images.values(), strict=True))
+            self._members[name] = member
+        check_expansion(path, sum(member.file_size for member in self._members.values()))
         self.names = tuple(sorted(self._members))
 
     def read(self, name: str) -> bytes:
@@ -89,15 +92,17 @@ class TarSource:
         self.path = path
         self._places: dict[str, tuple[int, int]] = {}
         self._contents: dict[str, bytes] = {}
-        with _damage_named(path), path.open("rb") as file:
-            decompress = next((opener for magic, opener in DECOMPRESSORS.items() if _begins(file, magic)), None)
-            if decompress is None:
-                self._index(_Bounded(file, path, path.stat().st_size))
-                _check_end(file, path)
-            else:
-                limit = min(MAX_MEMORY_BYTES, max(FREE_BYTES, MAX_EXPANSION * path.stat().st_size))
-                with decompress(file) as content:
-                    self._index(_Bounded(content, path, limit), keep=True)
+        compressed = _decompressor(path) is not None
+        for member, read in tar_members(path):
+            if member.isdir() or not is_image_member(path, member.name):
+                continue
+            if not member.isfile() or member.issparse():
+                raise BadData(f"{path}: {member.name}: a link or device, not an image; fetch another archive")
+            check_size(path, member.name, member.size)
+            name = new_name(path, member.name, self._places)
+            self._places[name] = (member.offset_data, member.size)
+            if compressed:
+                self._contents[name] = read()
         self.names = tuple(sorted(self._places))
 
     def read(self, name: str) -> bytes:
@@ -111,22 +116,18 @@ class TarSource:
     def content_hash(self) -> str:
         return file_hash(self.path)
 
-    def _index(self, content: _Bounded, keep: bool = False) -> None:
-        """Note where every image is, and with `keep` what it is."""
-        members: list[tarfile.TarInfo] = []
+
+def tar_members(path: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], bytes]]]:
+    """Every member of a tar (plain, gz, bz2 or xz) in the archive's order, with a function that reads its content.
+
+    The content is to be read, if at all, before the next member is asked for. At the end the compressed stream's own
+    check sum, or the end mark of a plain tar, has been seen. Raises BadData for a damaged archive or a bomb.
+    """
+    with _damage_named(path), _unpacked(path) as content:
         with tarfile.open(fileobj=cast(BinaryIO, content), mode="r:") as archive:
             for member in archive:
-                if member.isdir() or not is_image_member(self.path, member.name):
-                    continue
-                if not member.isfile() or member.issparse():
-                    raise BadData(f"{self.path}: {member.name}: a link or device, not an image; fetch another archive")
-                check_size(self.path, member.name, member.size)
-                members.append(member)
-                if keep:
-                    content.seek(member.offset_data)
-                    self._contents[clean(member.name)] = _exactly(content.read(member.size), member.size)
-        for name, member in zip(unique_names(self.path, [each.name for each in members]), members, strict=True):
-            self._places[name] = (member.offset_data, member.size)
+                yield member, partial(_member_content, content, member, path)
+        content.drain()
 
 
 def is_image_member(archive: Path, name: str) -> bool:
@@ -149,14 +150,11 @@ def clean(name: str) -> str:
     return PurePosixPath(name).as_posix() if name.startswith("./") or "//" in name or "/./" in name else name
 
 
-def unique_names(archive: Path, names: Iterable[str]) -> tuple[str, ...]:
-    """The clean names. Raises BadData when two members have the same: which of them is meant?"""
-    cleaned = tuple(clean(name) for name in names)
-    seen: set[str] = set()
-    for name in cleaned:
-        if name in seen:
-            raise BadData(f"{archive}: holds {name} twice; pack it again")
-        seen.add(name)
+def new_name(archive: Path, name: str, taken: Container[str]) -> str:
+    """The clean name. Raises BadData when another member has it: which of the two is meant?"""
+    cleaned = clean(name)
+    if cleaned in taken:
+        raise BadData(f"{archive}: holds {cleaned} twice; pack it again")
     return cleaned
 
 
@@ -183,20 +181,57 @@ class _Bounded:
     """A file for tarfile that refuses to go past a limit, whatever a header claims."""
 
     def __init__(self, file: BinaryIO | Decompressed, path: Path, limit: int) -> None:
-        self._file, self._path, self._limit = file, path, limit
+        self._file, self._path = file, path
+        self._limit = limit + tarfile.RECORDSIZE  # padding after the last member is no claim
 
     def read(self, size: int = -1) -> bytes:
-        if size < 0 or self._file.tell() + size > self._limit + tarfile.RECORDSIZE:
-            raise BadData(_bomb(self._path, self._file.tell() + size))
-        return self._file.read(size)
+        self._check(size if size >= 0 else self._limit + 1)
+        content = self._file.read(size)
+        self._check(self._file.tell())
+        return content
 
     def seek(self, position: int) -> int:
-        if position > self._limit + tarfile.RECORDSIZE:
-            raise BadData(_bomb(self._path, position))
+        self._check(position)
         return self._file.seek(position)
 
     def tell(self) -> int:
         return self._file.tell()
+
+    def drain(self) -> None:
+        """Read on to the end, where compressed files keep their check sum."""
+        while self.read(tarfile.RECORDSIZE):
+            pass
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
+            raise BadData(_bomb(self._path, size))
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[_Bounded]:
+    """The content of a plain or compressed tar."""
+    packed = path.stat().st_size
+    decompress = _decompressor(path)
+    with path.open("rb") as file:
+        if decompress is None:
+            yield _Bounded(file, path, packed)
+            _check_end(file, path)
+        else:
+            limit = min(MAX_MEMORY_BYTES, max(FREE_BYTES, MAX_EXPANSION * packed))
+            with decompress(file) as content:
+                yield _Bounded(content, path, limit)
+
+
+def _member_content(content: _Bounded, member: tarfile.TarInfo, path: Path) -> bytes:
+    with _damage_named(path, member.name):
+        content.seek(member.offset_data)
+        return _exactly(content.read(member.size), member.size)
+
+
+def _decompressor(path: Path) -> Callable[[BinaryIO], Decompressed] | None:
+    with _damage_named(path), path.open("rb") as file:
+        begin = file.read(8)
+    return next((opener for magic, opener in DECOMPRESSORS.items() if begin.startswith(magic)), None)
 
 
 def _bomb(archive: Path, size: int) -> str:
@@ -204,13 +239,6 @@ def _bomb(archive: Path, size: int) -> str:
         f"{archive}: {archive.stat().st_size} bytes claim to hold {size}: cut short, or a decompression bomb; "
         "fetch another, or unpack it yourself and name the folder"
     )
-
-
-def _begins(file: BinaryIO, magic: bytes) -> bool:
-    file.seek(0)
-    found = file.read(len(magic)) == magic
-    file.seek(0)
-    return found
 
 
 def _check_end(file: BinaryIO, path: Path) -> None:

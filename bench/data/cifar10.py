@@ -8,14 +8,13 @@ made against them do not compare with published ones.
 from __future__ import annotations
 
 import hashlib
-import tarfile
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.archives import ARCHIVE_ERRORS
+from bench.data.archives import check_size, tar_members
 from bench.data.folder import FileImages, file_images, names_of
 from bench.data.images import ArrayImages, fingerprint
 from bench.data.places import ROOT_VARIABLE, Split, data_root
@@ -34,18 +33,21 @@ BATCHES: Final = {
     "test": ("test_batch.bin",),
     "all": (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"),
 }
-BINARY: Final = ("cifar-10-batches-bin", "cifar-10-binary.tar.gz")
-IMAGES: Final = (
-    *(
-        f"{folder}{name}{suffix}"
-        for folder in ("cifar10-jpeg/", "cifar10/", "")
-        for name in ("cifar10-jpeg", "cifar10")
-        for suffix in (".tar.xz", ".tar.gz", ".tar", ".zip")
-    ),
-    "cifar10-jpeg",
-    "cifar10",
+NAMES: Final = ("cifar10-jpeg", "cifar10")
+"""Of folders and archives with images."""
+PARTS: Final = ("train", "test")
+BINARY: Final = tuple(
+    f"{folder}{name}" for folder in ("cifar10/", "") for name in ("cifar-10-batches-bin", "cifar-10-binary.tar.gz")
 )
-PICKLES: Final = ("cifar-10-batches-py", "cifar-10-python.tar.gz")
+PICKLES: Final = tuple(
+    f"{folder}{name}" for folder in ("cifar10/", "") for name in ("cifar-10-batches-py", "cifar-10-python.tar.gz")
+)
+IMAGE_ARCHIVES: Final = tuple(
+    f"{folder}{name}{suffix}"
+    for folder in ("cifar10-jpeg/", "cifar10/", "")
+    for name in NAMES
+    for suffix in (".tar.xz", ".tar.gz", ".tar", ".zip")
+)
 
 
 def load_cifar10(split: Split = "test", root: str | None = None) -> ArrayImages | FileImages:
@@ -58,13 +60,13 @@ def load_cifar10(split: Split = "test", root: str | None = None) -> ArrayImages 
     Raises MissingData when there is neither, and BadData when what is there is damaged or not complete.
     """
     base = data_root(root)
-    binary = _first(base, tuple(f"{folder}{name}" for folder in ("cifar10/", "") for name in BINARY))
+    binary = _first(base, BINARY)
     if binary is not None:
         return _binary(binary, split)
-    images = _first(base, IMAGES)
-    if images is not None and (images.is_file() or (images / "test").is_dir() or (images / "train").is_dir()):
-        return _images(images, split)
-    pickled = _first(base, tuple(f"{folder}{name}" for folder in ("cifar10/", "") for name in PICKLES))
+    images = _first(base, IMAGE_ARCHIVES) or _first(base, tuple(f"{name}/{part}" for name in NAMES for part in PARTS))
+    if images is not None:
+        return _images(images.parent if images.name in PARTS else images, split)
+    pickled = _first(base, PICKLES)
     hint = f" ({pickled} is the python version, a pickle, which is never opened)" if pickled else ""
     raise MissingData(
         f"cifar10: not found in {base}{hint}; put cifar-10-binary.tar.gz (the binary version) there, or an archive or "
@@ -109,17 +111,13 @@ def _from_folder(folder: Path, names: tuple[str, ...]) -> tuple[list[bytes], tup
 
 
 def _from_tar(path: Path, names: tuple[str, ...]) -> tuple[list[bytes], tuple[Path, ...]]:
-    """The named files, wherever in the archive they are; no more than one record too many is ever read of each."""
+    """The named files, wherever in the archive they are."""
     found: dict[str, bytes] = {}
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                name = PurePosixPath(member.name).name
-                content = archive.extractfile(member) if name in names and member.isfile() else None
-                if content is not None:
-                    found[name] = content.read((RECORDS + 1) * RECORD_BYTES)
-    except ARCHIVE_ERRORS as error:
-        raise BadData(f"{path}: cannot be read: {error}; fetch it again") from error
+    for member, read in tar_members(path):
+        name = PurePosixPath(member.name).name
+        if name in names and member.isfile():
+            check_size(path, member.name, member.size)
+            found[name] = read()
     missing = [name for name in names if name not in found]
     if missing:
         raise BadData(f"{path}: holds no {', '.join(missing)}; fetch the binary version again")

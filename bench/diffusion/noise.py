@@ -21,7 +21,10 @@ from torch import Tensor
 START = "start"
 """The stream x_T is drawn from."""
 CHUNK_NUMBERS = 65536
-"""Step noise is drawn for as many steps at once as fit in this many numbers an image, so that a step costs a slice."""
+"""Step noise is drawn for as many steps at once as fit in this many numbers an image, so that a step costs a slice.
+
+A stream therefore holds up to 256 KiB for every image of the batch.
+"""
 
 
 def image_noise(seed: int, image: int, stream: str, shape: tuple[int, ...]) -> Tensor:

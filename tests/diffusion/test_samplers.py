@@ -244,7 +244,7 @@ def test_the_catalogue_checks_what_a_suite_writes() -> None:
     checked = check_params(SAMPLERS.get("ddim"), {"eta": 1, "timesteps": 10})
 
     assert checked == {"timesteps": 10, "spacing": "leading", "eta": 1.0, "clip_x0": False}
-    with pytest.raises(ParamError, match="expected one of 'leading', .* got 'quad'"):
+    with pytest.raises(ParamError, match=r"expected one of 'leading', .* got 'quad'"):
         check_params(SAMPLERS.get("ddpm"), {"spacing": "quad"})
 
 
