@@ -24,7 +24,7 @@ Counter = Literal["dispatch", "fvcore", "thop-like"]
 def latency(subject: Subject, effort: Effort) -> Iterable[Measurement]:
     """Seconds of one whole walk of a batch, from x_T to x_0; nfe is counted in it.
 
-    at: nothing. The first visit of a process also gives `cold_start`.
+    at: nothing.
     """
     from bench.measure.timing import latency
 
@@ -35,7 +35,7 @@ def latency(subject: Subject, effort: Effort) -> Iterable[Measurement]:
 def cold_start(subject: Subject, effort: Effort) -> Iterable[Measurement]:
     """Seconds of the first walk in a fresh process, with everything that is done once.
 
-    at: nothing. Asked for by itself it wants a process of its own, like the memory metrics; `latency` gives it too.
+    at: nothing. It has a process of its own, like the memory metrics.
     """
     from bench.measure.timing import cold_start
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 
@@ -14,6 +14,7 @@ from bench.measure.evaluations import count_ode_evaluations
 from bench.measure.macs import CONVENTIONS, CounterName, MacCount, count_macs
 from bench.measure.parameters import ParameterCount, count_parameters
 from bench.measure.stages import StageUse, stage_uses
+from bench.units import choose_scale, plural, write
 
 PROBE_SEED = 0
 
@@ -47,14 +48,71 @@ class Facts:
     it has timesteps times its order."""
     stages: tuple[StageFacts, ...]
     """Full network first; stages that no timestep runs are not there."""
-    conventions: Mapping[str, str]
+    conventions: Mapping[CounterName, str]
     """Counter -> what it counts."""
 
-    def walk_macs(self, counter: CounterName) -> int:
+    def walk_macs(self, counter: str) -> int:
         """MACs of one walk over the whole training chain at batch 1, by one counter."""
         return sum(
             stage.use.calls * count.macs for stage in self.stages for count in stage.macs if count.counter == counter
         )
+
+    def as_json(self) -> dict[str, object]:
+        """Every number, for programs; plain lists, dictionaries and scalars."""
+        return {
+            "paper": self.paper,
+            "image_shape": list(self.image_shape),
+            "batch_size": 1,
+            "prediction": self.prediction,
+            "num_train_timesteps": self.num_train_timesteps,
+            "weights": asdict(self.weights),
+            "parameters": asdict(self.parameters),
+            "nfe": self.nfe,
+            "conventions": dict(self.conventions),
+            "stages": [
+                {
+                    "stage": stage.use.stage,
+                    "calls": stage.use.calls,
+                    "timestep": stage.use.timestep,
+                    "ode_nfe": stage.ode_nfe,
+                    "macs": {count.counter: count.macs for count in stage.macs},
+                    "warnings": [warning for count in stage.macs for warning in count.warnings],
+                }
+                for stage in self.stages
+            ],
+            "walk_macs": {counter: self.walk_macs(counter) for counter in self.conventions},
+        }
+
+    def lines(self) -> list[tuple[str, str]]:
+        """(what, how much), for people, in the order to read them."""
+        held = self.parameters
+        shape = "x".join(str(size) for size in self.image_shape)
+        rows = [
+            ("paper", self.paper or "none named"),
+            ("image", f"1x{shape}, batch 1"),
+            ("prediction", self.prediction),
+            ("weights", " ".join(filter(None, (self.weights.origin, self.weights.source)))),
+            ("parameters", f"{held.total:,} in {plural(held.tensors, 'tensor')}, {held.trainable:,} trainable"),
+            ("buffers", f"{held.buffers:,} elements"),
+            ("weight bytes", _with_prefix(held.weight_bytes, "bytes")),
+            ("NFE", f"{self.nfe:,} network calls over the whole training chain"),
+        ]
+        for stage in self.stages:
+            use = stage.use
+            mark = f"stage {use.stage} " if len(self.stages) > 1 else ""
+            if mark:
+                rows.append(
+                    (f"{mark}runs", f"at {use.calls:,} of {self.nfe:,} timesteps; counted at t = {use.timestep}")
+                )
+            rows.append((f"{mark}ODE NFE", f"{stage.ode_nfe:,} vector-field evaluations in one call"))
+            for count in stage.macs:
+                rows.append((f"{mark}MACs {count.counter}", _with_prefix(count.macs, "MAC")))
+                rows.extend((f"{mark}note", warning) for warning in count.warnings)
+        rows.extend(
+            (f"whole-walk MACs {counter}", _with_prefix(self.walk_macs(counter), "MAC")) for counter in self.conventions
+        )
+        rows.extend((f"{counter} counts", text) for counter, text in self.conventions.items())
+        return rows
 
 
 def inspect_denoiser(
@@ -90,6 +148,12 @@ def inspect_denoiser(
         stages=tuple(facts),
         conventions={counter: CONVENTIONS[counter] for counter in asked},
     )
+
+
+def _with_prefix(value: int, unit: str) -> str:
+    """Digit for digit, and in short where that is shorter: `35,746,307` or `6,221,856,768 (6.222 G)`."""
+    exact, short = f"{value:,}", write(value, choose_scale([value], unit))
+    return exact if short == exact else f"{exact} ({short})"
 
 
 def _try(denoiser: Denoiser, x_t: torch.Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The `latency` metric: seconds of one whole walk from x_T to x_0, and of the very first one apart from the others.
+"""The `latency` metric, seconds of one whole walk from x_T to x_0, and `cold_start`, those of the very first one.
 
 A timed region holds the sampler, its own step noise and the network calls; nothing is observed, copied to the host or
 drawn on the screen in it. Every repeat starts from other images, so that nothing can be remembered from the last one.
@@ -36,17 +36,16 @@ def latency(subject: Subject, effort: Effort, clock: Clock | None = None) -> tup
     """One visit: effort.warmup untimed walks, then effort.repeats timed ones; seconds per walk of a whole batch.
 
     Repeat r of every visit of every cell starts from the images r*B..(r+1)*B-1 (warm-ups come after them), so two
-    cells are compared on the same noise. nfe is counted in the timed walks themselves. When this is the subject's
-    first call in the process, a second measurement, metric `cold_start`, gives the first walk's seconds, which
-    include everything torch does once. Raises NonFiniteOutput when a walk ends in NaN or infinity, whose arithmetic
-    may cost another time than that of numbers.
+    cells are compared on the same noise. nfe is counted in the timed walks themselves. Raises NonFiniteOutput when
+    a walk ends in NaN or infinity, whose arithmetic may cost another time than that of numbers.
     """
     clock = clock or clock_for(subject.device)
     subject.claim_threads()
-    fresh = subject.calls.count == 0
+    cold = subject.calls.count == 0 and effort.warmup == 0
     batch = subject.conditions.batch_size
     with garbage_collection_off():
-        warm_up = [time_walk(subject, (effort.repeats + index) * batch, clock) for index in range(effort.warmup)]
+        for index in range(effort.warmup):
+            time_walk(subject, (effort.repeats + index) * batch, clock)
         before = contamination.read()
         walks = [time_walk(subject, index * batch, clock) for index in range(effort.repeats)]
         after = contamination.read()
@@ -56,15 +55,14 @@ def latency(subject: Subject, effort: Effort, clock: Clock | None = None) -> tup
         *too_short(values),
         *contamination.contamination_warnings(contamination.between(before, after)),
     ]
-    if fresh and not warm_up:
+    if cold:
         warnings.append("the first value includes what torch does once; raise effort.warmup to 1 or more")
     if len(counted) > 1:
         warnings.append(
             f"the walks made between {min(counted)} and {max(counted)} network calls; times differ with them"
         )
     nfe = counted.pop() if len(counted) == 1 else None
-    measured = Measurement("latency", "s", values, nfe=nfe, warnings=tuple(warnings))
-    return (measured, _cold_start([*warm_up, *walks][0])) if fresh else (measured,)
+    return (Measurement("latency", "s", values, nfe=nfe, warnings=tuple(warnings)),)
 
 
 def cold_start(subject: Subject, clock: Clock | None = None) -> tuple[Measurement, ...]:
@@ -74,11 +72,12 @@ def cold_start(subject: Subject, clock: Clock | None = None) -> tuple[Measuremen
     """
     if subject.calls.count:
         raise MeasurementError(
-            "the network has been called in this process before, so there is no first call left to time; "
-            "name cold_start before the other metrics of its kind"
+            "the network has been called in this process before, so there is no first walk left to time; "
+            "cold_start needs a process of its own"
         )
     subject.claim_threads()
-    return (_cold_start(time_walk(subject, 0, clock or clock_for(subject.device))),)
+    walk = time_walk(subject, 0, clock or clock_for(subject.device))
+    return (Measurement("cold_start", "s", (walk.seconds,), nfe=walk.calls),)
 
 
 def time_walk(subject: Subject, lo: int, clock: Clock) -> TimedWalk:
@@ -118,7 +117,3 @@ def garbage_collection_off() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _cold_start(walk: TimedWalk) -> Measurement:
-    return Measurement("cold_start", "s", (walk.seconds,), nfe=walk.calls)

@@ -1,8 +1,8 @@
 """MACs as the library fvcore counts them, from a trace of one call: the counter most papers of the field name.
 
 fvcore counts a multiply-add as one. To the products and convolutions it adds estimates for some elementwise work
-(2 per element of a group norm's input and so on), and it leaves out operators it has no handle for, among them
-scaled_dot_product_attention.
+(5 per element of an affine group norm's input, 1 per element of a nearest-neighbour enlargement, and so on), and it
+leaves out operators it has no handle for, among them scaled_dot_product_attention.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def count_traced(network: Network, x_t: Tensor, t: Tensor) -> TracedCount:
     """Trace the network once and count it with fvcore.
 
     x_t: [B, C, H, W] of the network's own dtype and device. t: [B] int64. The network must be in eval mode.
-    Raises MeasurementError when the network cannot be traced.
+    Raises MeasurementError when the network cannot be traced or trips one of fvcore's handles.
     """
     module = network if isinstance(network, nn.Module) else _Function(network)
     with warnings.catch_warnings(), plain_execution():
@@ -57,8 +57,9 @@ def count_traced(network: Network, x_t: Tensor, t: Tensor) -> TracedCount:
         try:
             counted, unsupported = analysis.by_operator(), analysis.unsupported_ops()
         except Exception as error:
+            reason = str(error).split("\n")[0]
             raise MeasurementError(
-                f"fvcore cannot trace the network: {type(error).__name__}: {error}; "
+                f"fvcore cannot count the network: {type(error).__name__}: {reason}; "
                 "leave it out: {name: macs, counters: [dispatch]}"
             ) from error
     return TracedCount(
