@@ -88,7 +88,7 @@ class Subject:
         Both results are [B, C, H, W] float32. Raises MeasurementError when the network's output has another shape.
         """
         with torch.inference_mode():
-            network = self.compiled or self.denoiser.network
+            network = self.denoiser.network if self.compiled is None else self.compiled
             output = network(x_t.to(self.dtype, memory_format=self._layout), self._timestep_tensor(t, x_t.shape[0]))
             self.calls.count += 1
             if output.shape != x_t.shape:
