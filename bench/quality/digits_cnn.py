@@ -1,0 +1,232 @@
+"""A small classifier of 16x16 digits whose last hidden layer stands in for Inception where nothing can be downloaded.
+
+Distances in its features are called `frechet[digits-cnn]`, never FID: they rank models of digits and mean nothing
+beside a published number. The weights are shipped, made by `train_digits_cnn` on the training digits, and pinned by
+their SHA-256: features of a random network rank models at random, so nothing else is loaded.
+
+Shape legend: B images of one channel, 16 x 16 pixels, in [0, 1]; 64 features.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from bench.contracts import Dataset
+from bench.errors import BadCheckpoint, MeasurementError, MissingWeights
+from bench.passport import PASSPORT_SCHEMA, Passport, file_sha256, keys_fingerprint, write_passport
+from bench.version import __version__
+
+NAME = "digits-cnn"
+SHA256 = "ff08731ac35bf91db28c4bf5313e61fbb50daa7c389914a5496e8600b479aa0d"
+"""Of the shipped weights."""
+IMAGE_SIZE = 16
+FEATURES = 64
+CLASSES = 10
+BATCH = 64
+MIN_ACCURACY = 0.98
+"""On held-out digits. A network below it has not learnt what a digit is, and its features are refused."""
+
+
+class DigitsCnn(nn.Module):
+    """Four convolutions and two linear layers; 92 k parameters. SiLU, so that no feature is ever dead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 24, 3, padding=1)
+        self.conv2 = nn.Conv2d(24, 32, 3, padding=1)
+        self.conv3 = nn.Conv2d(32, 48, 3, padding=1)
+        self.conv4 = nn.Conv2d(48, 48, 3, padding=1)
+        self.hidden = nn.Linear(48 * 4 * 4, FEATURES)
+        self.classes = nn.Linear(FEATURES, CLASSES)
+
+    def features(self, x: Tensor) -> Tensor:
+        """[B, 1, 16, 16] in [-1, 1] -> [B, 64]."""
+        x = functional.silu(self.conv2(functional.silu(self.conv1(x))))
+        x = functional.avg_pool2d(x, 2)
+        x = functional.silu(self.conv4(functional.silu(self.conv3(x))))
+        x = functional.avg_pool2d(x, 2)
+        return functional.silu(self.hidden(x.flatten(1)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, 1, 16, 16] in [-1, 1] -> class scores [B, 10]."""
+        scores: Tensor = self.classes(self.features(x))
+        return scores
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedCnn:
+    """A trained classifier and how it came to be."""
+
+    network: DigitsCnn
+    accuracy: float
+    """On the held-out images."""
+    curve: tuple[tuple[float, ...], ...]
+    """(epoch, mean loss) pairs."""
+    epochs: int
+    seed: int
+    seconds: float
+
+
+def _silent(epoch: int, loss: float) -> None:
+    """Report nothing."""
+
+
+def train_digits_cnn(
+    images: Tensor,
+    labels: Tensor,
+    test_images: Tensor,
+    test_labels: Tensor,
+    *,
+    seed: int = 0,
+    epochs: int = 40,
+    lr: float = 2e-3,
+    on_epoch: Callable[[int, float], None] = _silent,
+) -> TrainedCnn:
+    """Train on digits [N, 1, 16, 16] in [-1, 1] with labels 0..9; about a minute on one core.
+
+    Adam, the learning rate falling as a cosine, every image moved by up to one pixel at random. The same seed gives
+    the same weights on one machine with one thread. Raises MeasurementError when the held-out accuracy stays
+    below 98 %: such features must not judge anything.
+    """
+    begin = time.perf_counter()
+    draw = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = DigitsCnn()
+    optimizer = torch.optim.Adam(network.parameters(), lr=lr, weight_decay=1e-5)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches(len(images)))
+    curve: list[tuple[float, ...]] = []
+    for epoch in range(1, epochs + 1):
+        total = 0.0
+        order = torch.randperm(len(images), generator=draw)
+        for low in range(0, len(order), BATCH):
+            chosen = order[low : low + BATCH]
+            loss = functional.cross_entropy(network(_shifted(images[chosen], draw)), labels[chosen])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            total += float(loss.detach()) * len(chosen)
+        curve.append((epoch, total / len(images)))
+        on_epoch(epoch, total / len(images))
+    network.eval().requires_grad_(False)
+    reached = accuracy(network, test_images, test_labels)
+    if not reached >= MIN_ACCURACY:
+        raise MeasurementError(
+            f"{NAME}: {reached:.1%} of the held-out digits after {epochs} epochs, below {MIN_ACCURACY:.0%}; "
+            "features of such a network must not judge pictures"
+        )
+    return TrainedCnn(network, reached, tuple(curve), epochs, seed, time.perf_counter() - begin)
+
+
+def batches(images: int) -> int:
+    """Training steps in one epoch."""
+    return -(-images // BATCH)
+
+
+def accuracy(network: DigitsCnn, images: Tensor, labels: Tensor) -> float:
+    """Part of the images [N, 1, 16, 16] in [-1, 1] whose label the network finds."""
+    with torch.inference_mode():
+        return float((network(images).argmax(dim=1) == labels).double().mean())
+
+
+def make_digits_cnn(weights: Path, *, seed: int = 0, on_epoch: Callable[[int, float], None] = _silent) -> Path:
+    """Train on the training digits, check on the held-out ones, and write the weights with their passport."""
+    from bench.data.digits import load_digits
+
+    train, test = load_digits("train"), load_digits("test")
+    assert train.labels is not None  # digits have labels
+    assert test.labels is not None
+    trained = train_digits_cnn(
+        train[0 : len(train)],
+        torch.from_numpy(train.labels),
+        test[0 : len(test)],
+        torch.from_numpy(test.labels),
+        seed=seed,
+        on_epoch=on_epoch,
+    )
+    return write_digits_cnn(trained, weights, train)
+
+
+def write_digits_cnn(trained: TrainedCnn, weights: Path, data: Dataset, recipe: str | None = None) -> Path:
+    """Write the weights and, beside them, their passport; returns the weights file. data: what it was trained on."""
+    state = {name: tensor.contiguous() for name, tensor in trained.network.state_dict().items()}
+    temporary = weights.with_name(f".{weights.name}.new")
+    save_file(state, temporary)
+    temporary.replace(weights)
+    write_passport(
+        Passport(
+            schema=PASSPORT_SCHEMA,
+            name=NAME,
+            sha256=file_sha256(weights),
+            format="native",
+            keys_sha256=keys_fingerprint((name, tuple(tensor.shape)) for name, tensor in state.items()),
+            model=NAME,
+            params={},
+            prediction="class scores; features are the last hidden layer",
+            ema=False,
+            steps=trained.epochs * batches(len(data)),
+            dtype="float32",
+            origin="trained",
+            recipe=recipe,
+            data=data.fingerprint,
+            data_split=data.split,
+            seed=trained.seed,
+            made_with={"python": platform.python_version(), "torch": torch.__version__, "denoiser-bench": __version__},
+            seconds=round(trained.seconds, 1),
+            curve=tuple((epoch, float(f"{loss:.6g}")) for epoch, loss in trained.curve),
+            facts={"accuracy": trained.accuracy, "held_out": "digits/test", "epochs": trained.epochs},
+        ),
+        weights,
+    )
+    return weights
+
+
+def shipped_weights() -> Path:
+    """Where the weights lie in a clone or an installation."""
+    spec = importlib.util.find_spec("models")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingWeights(f"{NAME}: the package `models`, which carries its weights, is not installed")
+    return Path(spec.submodule_search_locations[0]) / "weights" / f"{NAME}.safetensors"
+
+
+def load_digits_cnn(weights: Path | None = None, sha256: str = SHA256) -> DigitsCnn:
+    """The shipped classifier. Raises MissingWeights, or BadCheckpoint for any file that is not exactly that one."""
+    path = shipped_weights() if weights is None else weights
+    if not path.is_file():
+        raise MissingWeights(f"{NAME}: needs {path}, which is not there; reinstall the project")
+    found = file_sha256(path)
+    if found != sha256:
+        raise BadCheckpoint(
+            f"{path}: its SHA-256 begins {found[:12]}, the trained {NAME} begins {sha256[:12]}; features of other "
+            "weights, random ones above all, would rank models by chance; reinstall the project"
+        )
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise BadCheckpoint(f"{path}: not a readable safetensors file ({error})") from error
+    network = DigitsCnn()
+    network.load_state_dict(state)
+    return network.eval().requires_grad_(False)
+
+
+def _shifted(images: Tensor, draw: torch.Generator) -> Tensor:
+    """Every image moved by -1, 0 or 1 pixel in both directions, the border repeated; [B, 1, H, W]."""
+    size = images.shape[-1]
+    padded = functional.pad(images, (1, 1, 1, 1), mode="replicate")
+    down, right = torch.randint(0, 3, (2, len(images), 1), generator=draw)
+    rows, columns = torch.arange(size) + down, torch.arange(size) + right
+    return padded[torch.arange(len(images))[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(
+        0, 3, 1, 2
+    )
