@@ -86,12 +86,14 @@ def choose_scale(values: Iterable[float], unit: str, style: Style = "auto") -> S
     return Scale(1.0, TIMES if unit == "x" else "")
 
 
-def write(value: float, scale: Scale, low: float | None = None, high: float | None = None) -> str:
+def write(
+    value: float, scale: Scale, low: float | None = None, high: float | None = None, decimals: int | None = None
+) -> str:
     """`47.5 % [46.9, 48.1]`, or `35.61 %` when there is no interval.
 
-    With an interval, value and ends have the decimals in which its half-width has one or two significant figures.
+    decimals: as many as the interval supports unless said otherwise (see `supported_decimals`).
     """
-    decimals = supported_decimals(value, scale, low, high)
+    decimals = supported_decimals(value, scale, low, high) if decimals is None else decimals
     suffix = scale.symbol if scale.symbol in ("", TIMES) else f" {scale.symbol}"
     text = _round(value / scale.divisor, decimals) + suffix
     if low is None or high is None:
@@ -108,7 +110,10 @@ def write_unsure(value: float, scale: Scale) -> str:
 
 
 def supported_decimals(value: float, scale: Scale, low: float | None = None, high: float | None = None) -> int:
-    """Decimals that the interval supports; without one, those of an exact number. Negative: round to tens, hundreds."""
+    """Decimals in which the interval's half-width has one or two significant figures; -1 rounds to tens.
+
+    Without an interval, those of an exact number.
+    """
     half = (high - low) / 2 / scale.divisor if low is not None and high is not None else 0.0
     if half > 0:
         exponent = math.floor(math.log10(half))
@@ -120,6 +125,14 @@ def supported_decimals(value: float, scale: Scale, low: float | None = None, hig
     if scale.exact_decimals is not None:
         return scale.exact_decimals
     return min(6, max(0, 3 - math.floor(math.log10(shown))))
+
+
+def even_decimals(own: int, usual: int) -> int:
+    """Decimals of one number in a row that usually has `usual`: never more than it supports, and no ragged edge.
+
+    A number of another magnitude, which supports two decimals more, keeps them.
+    """
+    return own if own > usual + 1 else min(own, usual)
 
 
 def write_printed(text: str, unit: str) -> str:

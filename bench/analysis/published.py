@@ -21,6 +21,8 @@ from bench.suite.schema import Frozen, Relative
 
 UNITS: Mapping[str, float] = {"": 1.0, "%": 0.01, "s": 1.0, "GMAC": 1e9, "MB": 1e6, "MiB": 2.0**20}
 """Printed units and what one of them is in the unit we store."""
+STORED: Mapping[str, str] = {"": "1", "%": "1", "s": "s", "GMAC": "MAC", "MB": "bytes", "MiB": "bytes"}
+"""The unit we store for each printed one."""
 
 
 class Column(Frozen):
@@ -82,6 +84,11 @@ class Printed:
     """In the unit we store: 0.4752 for 47.52 %."""
     caveats: tuple[str, ...]
     """Of this number alone."""
+
+    @property
+    def stored_unit(self) -> str:
+        """The unit of `value`."""
+        return STORED[self.unit]
 
     @property
     def tolerance(self) -> float:

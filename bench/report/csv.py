@@ -1,0 +1,53 @@
+"""Tables as CSV for programs: one line per number, with its value in base units and everything that names it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+
+from bench.report.document import Entry, Report, Table
+from bench.report.markdown import file_stem
+
+COLUMNS = ("line", "column", "text", "value", "low", "high", "unit", "paper", "ratio_to_paper", "mark", "cells")
+TRIGGERS = ("=", "+", "-", "@", "\t", "\r")
+"""A spreadsheet takes a field that begins with one of these for a formula."""
+
+
+def csv_files(report: Report, stem: str) -> Mapping[str, str]:
+    """`<stem>-<table>.csv` for every table; the suite's name is in it when there are several."""
+    several = len(report.sections) > 1
+    return {
+        f"{stem}-{f'{section.id}-' if several else ''}{file_stem(table.id)}.csv": render_csv(table)
+        for section in report.sections
+        for table in section.tables
+    }
+
+
+def render_csv(table: Table) -> str:
+    """The table in long form: the row factors, then `COLUMNS`. Missing numbers have an empty value and a mark."""
+    target = io.StringIO()
+    writer = csv.writer(target, lineterminator="\r\n")
+    writer.writerow([*map(_text, table.row_titles), *COLUMNS])
+    for row in table.rows:
+        for line in row.lines:
+            for name, entry in zip(table.columns, line.entries, strict=True):
+                writer.writerow([*map(_text, row.heads), _text(line.label), _text(name), *_numbers(entry)])
+    return target.getvalue()
+
+
+def _numbers(entry: Entry) -> list[str]:
+    text = " ".join(filter(None, (entry.text, entry.interval)))
+    numbers = (_number(entry.value), _number(entry.low), _number(entry.high))
+    against = (_number(entry.paper), _number(entry.ratio))
+    return [_text(text), *numbers, _text(entry.unit), *against, entry.mark, _text(" ".join(entry.cells))]
+
+
+def _number(value: float | None) -> str:
+    """Every digit, as a number; nothing for a number that is not there."""
+    return "" if value is None else repr(value)
+
+
+def _text(text: str) -> str:
+    """A text that no spreadsheet takes for a formula. Numbers are written without this, so -1.5 stays a number."""
+    return f"'{text}" if text.startswith(TRIGGERS) else text

@@ -1,0 +1,204 @@
+"""What a report is made of. Everything here is already decided and formatted: a renderer computes nothing.
+
+Every text is clean (see `bench.report.plain`): no control or direction-changing characters, no line breaks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Mark = Literal["", "reference", "within", "below", "above", "missing"]
+"""reference: 0 or 1 by definition. within, below, above: where our interval lies to the printed number (`within`
+holds it, `below` has all of ours under it). missing: there is no number."""
+
+Role = Literal["paper", "ours", "beside"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One number of a table, or the reason why there is none."""
+
+    text: str
+    """`47.5 %`, or the status of a missing number."""
+    unit: str = ""
+    """Of `value` and the numbers below, as stored: `s`, `MAC`, `1` for a fraction, `x` for a factor."""
+    interval: str = ""
+    """`[46.9, 48.1]`; empty when there is none."""
+    value: float | None = None
+    """In SI base units; so are the next three."""
+    low: float | None = None
+    high: float | None = None
+    paper: float | None = None
+    """The number printed for the same cell."""
+    ratio: float | None = None
+    """Ours over the printed one."""
+    mark: Mark = ""
+    notes: tuple[str, ...] = ()
+    """Marks of footnotes."""
+    cells: tuple[str, ...] = ()
+    """Cell ids behind the number."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Numbers of one kind across the columns: what the paper prints, what was measured, what stands beside it."""
+
+    label: str
+    role: Role
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One combination of the row factors."""
+
+    heads: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Footnote:
+    """A sentence under a table; those with a mark belong to the entries that carry it."""
+
+    text: str
+    mark: str = ""
+    about: Literal["conditions", "ours", "paper"] = "ours"
+    """conditions: what no reader may miss; ours and paper: how our numbers, and what of the printed ones."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the report."""
+
+    id: str
+    caption: str
+    row_titles: tuple[str, ...]
+    column_title: str
+    """What the columns are of; empty when every column is a quantity of its own."""
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    findings: tuple[str, ...] = ()
+    """What the table says, in sentences that were computed from it."""
+    footnotes: tuple[Footnote, ...] = ()
+
+    @property
+    def labelled(self) -> bool:
+        """Whether lines need their labels, because a row has more than one."""
+        return any(len(row.lines) > 1 for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Series:
+    """Numbers over a common x."""
+
+    label: str
+    role: Role
+    x: tuple[float, ...]
+    """Positions: indices of `Panel.ticks` where there are some."""
+    y: tuple[float | None, ...]
+    low: tuple[float | None, ...] = ()
+    high: tuple[float | None, ...] = ()
+    texts: tuple[str, ...] = ()
+    """What each number says of itself, such as `zero, c = 2, ours: 47.5 % [46.9, 48.1]`."""
+
+
+Look = Literal["bars", "steps", "lines", "points"]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes."""
+
+    title: str
+    look: Look
+    series: tuple[Series, ...]
+    ticks: tuple[str, ...] = ()
+    """Names on the x axis; empty for a numeric axis."""
+    subtitle: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the report: panels that share their axes' meaning, and one legend."""
+
+    id: str
+    caption: str
+    x_label: str
+    y_label: str
+    panels: tuple[Panel, ...]
+    x_range: tuple[float, float] | None = None
+    y_range: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+    """Sentences under the figure."""
+    svg: str = ""
+    """All panels in one picture, for a file of its own."""
+    panel_svgs: tuple[str, ...] = ()
+    """One picture for each panel, for a page that arranges them itself."""
+
+    @property
+    def legend(self) -> tuple[Series, ...]:
+        """The different series, in order of first appearance; empty where there is only one."""
+        found = {series.label: series for panel in self.panels for series in panel.series}
+        return tuple(found.values()) if len(found) > 1 else ()
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of a list of facts."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A titled list of facts."""
+
+    title: str
+    items: tuple[Fact, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Cells that gave no number for one reason."""
+
+    status: str
+    metrics: tuple[str, ...]
+    cells: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """One run of one suite."""
+
+    id: str
+    title: str
+    subtitle: str
+    highlights: tuple[Fact, ...]
+    """The few facts to see first: cells measured, time taken, processor, date."""
+    tables: tuple[Table, ...]
+    figures: tuple[Figure, ...]
+    failures: tuple[Failure, ...]
+    warnings: tuple[str, ...]
+    """About the whole run: damaged lines, cells that nobody planned."""
+    notes: tuple[str, ...]
+    """Written in the suite."""
+    paper: tuple[Fact, ...]
+    """What is known about the paper that the suite reproduces: a sentence of it, and what speaks against it."""
+    definitions: tuple[Fact, ...]
+    """How each kind of number was taken."""
+    provenance: tuple[Facts, ...]
+    """Machine, software, what was measured."""
+    commands: tuple[Fact, ...]
+    """What to type to get these numbers and this page again."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """One page, of one or more runs."""
+
+    title: str
+    sections: tuple[Section, ...]
+    made_by: str

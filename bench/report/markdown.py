@@ -1,0 +1,158 @@
+"""A report as Markdown: readable as text, in a terminal and on code-hosting pages. Figures are files beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from bench.report.document import Entry, Fact, Facts, Failure, Figure, Report, Section, Table
+from bench.report.plain import listing
+
+SHOWN_CELLS = 8
+"""Cell ids of one failure that are written out."""
+
+
+def markdown_files(report: Report, stem: str) -> Mapping[str, str]:
+    """`<stem>.md` and the figures it shows, `<stem>-figures/<id>.svg`."""
+    pictures = {
+        f"{stem}-figures/{section.id}-{file_stem(figure.id)}.svg": figure.svg
+        for section in report.sections
+        for figure in section.figures
+        if figure.svg
+    }
+    return {f"{stem}.md": render_markdown(report, stem), **pictures}
+
+
+def file_stem(name: str) -> str:
+    """A name as it can stand in a file name and in an address."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name) or "figure"
+
+
+def render_markdown(report: Report, stem: str) -> str:
+    """The whole page. Figures are taken from `<stem>-figures/`."""
+    blocks = [f"# {escape(report.title)}"]
+    for section in report.sections:
+        if len(report.sections) > 1:
+            blocks.append(f"## {escape(section.title)}")
+        blocks += _section(section, stem, "##" if len(report.sections) == 1 else "###")
+    blocks.append(f"Made by {escape(report.made_by)}.")
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _section(section: Section, stem: str, level: str) -> list[str]:
+    blocks = [escape(section.subtitle), _facts_line(section.highlights)]
+    if section.warnings:
+        blocks.append(_bullets(f"**Note:** {escape(warning)}" for warning in section.warnings))
+    if section.failures:
+        blocks += [f"{level} Numbers that are missing", _bullets(map(_failure, section.failures))]
+    for table in section.tables:
+        blocks += [f"{level} {escape(table.caption)}", render_table(table), *_under_table(table)]
+    for figure in section.figures:
+        blocks += [f"{level} {escape(figure.caption)}", *_figure(figure, section, stem)]
+    if section.notes:
+        blocks += [f"{level} Notes", _bullets(map(escape, section.notes))]
+    if section.paper:
+        blocks += [f"{level} What is known about the printed numbers", _bullets(map(_said, section.paper))]
+    if section.definitions:
+        blocks += [f"{level} How each metric is taken", _bullets(map(_fact, section.definitions))]
+    blocks.append(f"{level} Where the numbers come from")
+    blocks += [_facts(facts) for facts in section.provenance if facts.items]
+    blocks += [f"{fact.label}:\n\n{code_block(fact.value)}" for fact in section.commands]
+    return blocks
+
+
+def render_table(table: Table) -> str:
+    """The table alone; several lines of one row stand under each other."""
+    heads = [*table.row_titles, *([""] if table.labelled else [])]
+    lines = [_row([*map(escape, heads), *map(escape, table.columns)])]
+    lines.append(_row([*("---" for _ in heads), *("---:" for _ in table.columns)]))
+    for row in table.rows:
+        for index, line in enumerate(row.lines):
+            names = [escape(head) if index == 0 else "" for head in row.heads]
+            label = [escape(line.label)] if table.labelled else []
+            strong = table.labelled and line.role == "ours"
+            lines.append(_row([*names, *label, *(_entry(entry, strong=strong) for entry in line.entries)]))
+    return "\n".join(lines)
+
+
+def _entry(entry: Entry, *, strong: bool) -> str:
+    text = escape(entry.text)
+    if strong and entry.mark not in ("missing", "reference"):
+        text = f"**{text}**"
+    marks = f"({', '.join(entry.notes)})" if entry.notes else ""
+    return " ".join(filter(None, (text, entry.interval, marks)))
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _under_table(table: Table) -> list[str]:
+    blocks = [escape(finding) for finding in table.findings]
+    blocks += [escape(note.text) for note in table.footnotes if note.about == "conditions"]
+    notes = [f"({note.mark}) {escape(note.text)}" for note in table.footnotes if note.mark]
+    ours = [escape(note.text) for note in table.footnotes if not note.mark and note.about == "ours"]
+    paper = [escape(note.text) for note in table.footnotes if not note.mark and note.about == "paper"]
+    if notes:
+        blocks.append(_bullets(notes))
+    if ours:
+        blocks += ["How these numbers were taken:", _bullets(ours)]
+    if paper:
+        blocks += ["About the printed table:", _bullets(paper)]
+    return blocks
+
+
+def _figure(figure: Figure, section: Section, stem: str) -> list[str]:
+    blocks = []
+    if figure.svg:
+        address = f"{stem}-figures/{section.id}-{file_stem(figure.id)}.svg"
+        blocks.append(f"![{escape(figure.caption)}]({address})")
+    return [*blocks, *map(escape, figure.notes)]
+
+
+def _failure(failure: Failure) -> str:
+    cells = listing(map(code, failure.cells), SHOWN_CELLS)
+    return f"**{escape(failure.status)}**: {escape(failure.reason)} ({escape(listing(failure.metrics))} of {cells})"
+
+
+def _facts_line(facts: Sequence[Fact]) -> str:
+    return " · ".join(f"{escape(fact.label)}: **{escape(fact.value)}**" for fact in facts)
+
+
+def _facts(facts: Facts) -> str:
+    return f"**{escape(facts.title)}**\n\n{_bullets(map(_fact, facts.items))}"
+
+
+def _fact(fact: Fact) -> str:
+    return f"{escape(fact.label)}: {escape(fact.value)}"
+
+
+def _said(fact: Fact) -> str:
+    return f"*{escape(fact.label)}* {escape(fact.value)}" if fact.label else escape(fact.value)
+
+
+def _bullets(items: Iterable[str]) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+_SPECIAL = re.compile(r"([\\`*\[\]<>|~$&]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|!(?=\\?\[)|:(?=//)|(?<=[Ww]{3})\.)")
+_LEADING = re.compile(r"^(#+|[-+=]|>|\d+(?=[.)]))")
+
+
+def escape(text: str) -> str:
+    """The text as Markdown that shows exactly it: no markup, no link, no table bar, no mathematics."""
+    shown = _SPECIAL.sub(r"\\\1", text)
+    return _LEADING.sub(lambda match: f"\\{match[0]}" if not match[0].isdigit() else match[0], shown)
+
+
+def code(text: str) -> str:
+    """The text as a code span, fenced by more backticks than it holds; a bar is escaped for tables."""
+    fence = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{fence}{pad}{text}{pad}{fence}".replace("|", "\\|")
+
+
+def code_block(text: str) -> str:
+    """The text as a fenced block."""
+    fence = "`" * max(3, max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
+    return f"{fence}sh\n{text}\n{fence}"

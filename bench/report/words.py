@@ -1,0 +1,87 @@
+"""What the numbers of a report mean, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from bench.analysis.reduce import DEFAULT_AT
+from bench.contracts import Scalar
+from bench.errors import BenchError
+from bench.registry import METRICS, load_builtins, metric_spec
+from bench.report.document import Fact
+from bench.report.plain import clean, factor_text, listing
+from bench.suite.schema import Quantity
+
+REDUCED: Mapping[str, str] = {
+    "median": "the median over visits of the visit's median of {what}",
+    "mean": "the mean over visits of the visit's mean of {what}",
+    "min": "the smallest {what}",
+    "max": "the largest {what}",
+    "value": "{what}, an exact number",
+    "total": "calls x {what}, summed over stages",
+    "composed": "calls x the median {what}, summed over stages",
+}
+AGAINST: Mapping[str, str] = {
+    "time_saved": "1 - x / x({to})",
+    "speedup": "x({to}) / x",
+    "ratio": "x / x({to})",
+    "difference": "x - x({to})",
+}
+KIND: Mapping[str, str] = {
+    "exact": "the same on every machine",
+    "timing": "timed in fresh processes, cells in alternating rounds",
+    "memory": "measured in a process of its own",
+    "quality": "of pictures, not of the machine",
+}
+
+
+def name_of(quantity: Quantity) -> str:
+    """What a line or a column is called when the suite does not say."""
+    if quantity.label is not None:
+        return clean(quantity.label, 200)
+    chosen = {**DEFAULT_AT.get(quantity.metric, {}), **quantity.at}
+    at = f" ({listing(str(value) for value in chosen.values())})" if chosen else ""
+    reduced = f", {quantity.reduce}" if quantity.reduce in ("min", "max", "mean", "composed") else ""
+    relative = f", {quantity.relative.replace('_', ' ')}" if quantity.relative else ""
+    return clean(f"{quantity.metric}{at}{reduced}{relative}", 200)
+
+
+def meaning(quantity: Quantity) -> str:
+    """How a quantity is made of raw values: `1 - x / x(skip_exponent = 0), where x is ...`."""
+    chosen = {**DEFAULT_AT.get(quantity.metric, {}), **quantity.at}
+    what = f"{quantity.metric} ({_factors(chosen)})" if chosen else quantity.metric
+    if quantity.relative is None:
+        return clean(REDUCED[quantity.reduce].format(what=what))
+    against = AGAINST[quantity.relative].format(to=_factors(quantity.to or {}))
+    if quantity.reduce == "median":
+        return clean(
+            f"{against} of the two visits of one round, then the median over rounds; x is a visit's median {what}"
+        )
+    return clean(f"{against}, where x is {REDUCED[quantity.reduce].format(what=what)}")
+
+
+def definitions(quantities: Iterable[Quantity]) -> tuple[Fact, ...]:
+    """How each metric was taken, from the one place that knows: the function that takes it."""
+    load_builtins_quietly()
+    facts = []
+    for name in dict.fromkeys(quantity.metric for quantity in quantities):
+        if name not in METRICS:
+            facts.append(Fact(clean(name, 200), "from a plug-in that is not loaded here"))
+            continue
+        spec = metric_spec(name)
+        unit = f", in {spec.unit}" if spec.unit not in ("", "1", "count", "calls") else ""
+        summary = METRICS.get(name).summary.partition(" at: ")[0]
+        facts.append(Fact(clean(name, 200), clean(f"{summary} ({KIND[spec.kind]}{unit})")))
+    return tuple(facts)
+
+
+def load_builtins_quietly() -> None:
+    """The registry, as far as it can be had: a report needs its sentences, not its factories."""
+    try:
+        load_builtins()
+    except (ImportError, BenchError):
+        return
+
+
+def _factors(factors: Mapping[str, Scalar]) -> str:
+    return ", ".join(factor_text(name, value) for name, value in factors.items())
