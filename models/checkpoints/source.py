@@ -1,7 +1,7 @@
 """One open file, looked at with suspicion: regular, of a sane size, and the same from the first byte read to the last.
 
 The path is opened once. Hash, table of contents and tensors all come from that descriptor, so exchanging the file
-behind the path changes nothing, and changing its content is noticed.
+behind the path exchanges nothing, and writing to it is noticed.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ class Source:
         return io.BufferedReader(_Stream(self), PIECE)
 
     def check_unchanged(self) -> None:
-        """Raises BadCheckpoint when somebody wrote to the file since it was opened."""
+        """Raises BadCheckpoint when somebody wrote to the file, or removed it, since it was opened."""
         if _identity(os.fstat(self._descriptor)) != self._identity:
-            raise self.refuse("was changed while it was read")
+            raise self.refuse("was changed or exchanged while it was read; load it again")
 
     def refuse(self, sentence: str) -> BadCheckpoint:
         """The error that begins with the path and goes on with `sentence`."""

@@ -291,8 +291,6 @@ def _check_infos(source: Source, infos: list[zipfile.ZipInfo]) -> None:
         raise source.refuse(f"has {len(infos):,} members; {MAX_TENSORS:,} are read at most")
     if len(set(names)) != len(names):
         raise source.refuse("has two members of one name in its archive")
-    if sum(info.file_size for info in infos) > source.size:
-        raise source.refuse("claims to hold more bytes than it has")
     for info in infos:
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
             raise source.refuse(f"has the compressed member {info.filename[:80]!r}; torch.save never compresses")
@@ -300,6 +298,8 @@ def _check_infos(source: Source, infos: list[zipfile.ZipInfo]) -> None:
             raise source.refuse(f"has the encrypted member {info.filename[:80]!r}")
         if ".." in info.filename.split("/") or info.filename.startswith("/") or "\\" in info.filename:
             raise source.refuse(f"has a member called {info.filename[:80]!r}, a path that leads out of the archive")
+    if sum(info.file_size for info in infos) > source.size:
+        raise source.refuse("claims to hold more bytes than it has")
 
 
 def _place(source: Source, info: zipfile.ZipInfo) -> tuple[int, int]:
