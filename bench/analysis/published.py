@@ -25,12 +25,15 @@ STORED: Mapping[str, str] = {"": "1", "%": "1", "s": "s", "GMAC": "MAC", "MB": "
 """The unit we store for each printed one."""
 
 
+Factors = Mapping[str, Scalar | tuple[Scalar, ...]]
+"""Factors of our cells that a printed row or column stands for; a list where it stands for any of several values."""
+
+
 class Column(Frozen):
     """One printed column."""
 
     label: str
-    factors: Mapping[str, Scalar]
-    """Factors of our cells that the column stands for."""
+    factors: Factors
     metric: str | None = None
     """Overrides the table's; likewise the two below."""
     relative: Relative | None = None
@@ -41,7 +44,7 @@ class Row(Frozen):
     """One printed row."""
 
     label: str
-    factors: Mapping[str, Scalar]
+    factors: Factors
     printed: str
     """The numbers of the row, separated by spaces, digit for digit; `-` where nothing is printed."""
 
@@ -73,7 +76,7 @@ class Printed:
 
     row: str
     column: str
-    factors: Mapping[str, Scalar]
+    factors: Factors
     metric: str
     relative: Relative | None
     text: str
@@ -209,7 +212,7 @@ class PublishedTable(Frozen):
             entry
             for entry in self.entries()
             if (entry.metric, entry.relative) == (metric, relative)
-            and all(name in factors and same(factors[name], value) for name, value in entry.factors.items())
+            and all(name in factors and _among(factors[name], value) for name, value in entry.factors.items())
         ]
         most = max((len(entry.factors) for entry in fits), default=0)
         best = [entry for entry in fits if len(entry.factors) == most]
@@ -239,6 +242,10 @@ class Published(Frozen):
                 return table
         known = [table.id for table in self.tables]
         raise UnknownName(f"{self.paper} has no table {id!r}{did_you_mean(id, known)} (known: {', '.join(known)})")
+
+
+def _among(found: Scalar, wanted: Scalar | tuple[Scalar, ...]) -> bool:
+    return any(same(found, value) for value in (wanted if isinstance(wanted, tuple) else (wanted,)))
 
 
 def _number(text: str) -> bool:

@@ -63,8 +63,8 @@ class Footnote:
 
     text: str
     mark: str = ""
-    about: Literal["conditions", "ours", "paper"] = "ours"
-    """conditions: what no reader may miss; ours and paper: how our numbers, and what of the printed ones."""
+    about: Literal["conditions", "warning", "ours", "paper"] = "ours"
+    """conditions, warning: what no reader may miss. ours: how our numbers were made. paper: of the printed ones."""
 
 
 @dataclass(frozen=True)

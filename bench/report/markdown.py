@@ -90,6 +90,7 @@ def _row(cells: Iterable[str]) -> str:
 def _under_table(table: Table) -> list[str]:
     blocks = [escape(finding) for finding in table.findings]
     blocks += [escape(note.text) for note in table.footnotes if note.about == "conditions"]
+    blocks += [f"**Note:** {escape(note.text)}" for note in table.footnotes if note.about == "warning"]
     notes = [f"({note.mark}) {escape(note.text)}" for note in table.footnotes if note.mark]
     ours = [escape(note.text) for note in table.footnotes if not note.mark and note.about == "ours"]
     paper = [escape(note.text) for note in table.footnotes if not note.mark and note.about == "paper"]

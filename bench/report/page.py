@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -131,14 +132,12 @@ def build_section(
 
 def _file_name(suite: str) -> str:
     """The suite's name as it can stand in a file name and in an address."""
-    return (
-        "".join(letter if (letter.isalnum() and letter.isascii()) or letter in "._-" else "-" for letter in suite)
-        or "run"
-    )
+    return re.sub(r"[^A-Za-z0-9._-]", "-", suite) or "run"
 
 
 def _subtitle(run: Run, suite: Suite | None) -> str:
-    parts = [f"Suite {run.info.suite}", f"run {run.info.id}", run.info.started.replace("T", " ").replace("Z", " UTC")]
+    started = re.sub(r"T(\d\d:\d\d).*", r" \1 UTC", run.info.started)
+    parts = [f"Suite {run.info.suite}", f"run {run.info.id}", started]
     if suite and suite.reproduces:
         try:
             cite = read_published(suite.reproduces.paper).cite
@@ -220,8 +219,6 @@ def _run_warnings(run: Run, results: Results, planned: Sequence[Cell]) -> tuple[
         found.append(
             f"{units.plural(count, 'record')} were carried over unchanged from run {listing(sorted(reused), 4)}."
         )
-    if run.info.git_dirty:
-        found.append("The measuring code had changes that were not committed.")
     return tuple(map(clean, found))
 
 

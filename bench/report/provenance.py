@@ -16,6 +16,7 @@ from bench.store.record import Record, RunInfo
 TextOf = Callable[[Mapping[str, Scalar]], str]
 """Facts of a subject -> what to say about it; empty when there is nothing to say."""
 
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 BYTES = frozenset({"memory_bytes"})
 NAMES: Mapping[str, str] = {
     "cpu": "Processor",
@@ -79,7 +80,7 @@ def weights_text(subject: Mapping[str, Scalar]) -> str:
     if source := subject.get("weights.source"):
         parts.append(str(source).rsplit("/", 1)[-1])
     if sha256 := subject.get("weights.sha256"):
-        parts[-1] += f" (sha256 {str(sha256)[:8]}\N{HORIZONTAL ELLIPSIS})"
+        parts[-1] += f" (sha256 {str(sha256)[:8]}{ELLIPSIS})"
     steps = subject.get("weights.steps")
     if isinstance(steps, int | float):
         parts.append(f"{steps:,} steps")
@@ -94,7 +95,8 @@ def data_text(subject: Mapping[str, Scalar]) -> str:
     if fingerprint is None:
         return ""
     split = subject.get("data.split")
-    known = clean(f"fingerprint {str(fingerprint)[:8]}\N{HORIZONTAL ELLIPSIS}")
+    text = str(fingerprint)
+    known = clean(f"fingerprint {text if len(text) <= 40 else text[:8] + ELLIPSIS}", 200)
     return f"{clean(str(split), 200)} split, {known}" if split else known
 
 
@@ -111,19 +113,26 @@ def _told_apart(results: Results, subjects: Mapping[str, Mapping[str, Scalar]], 
             groups.setdefault(text, []).append(point)
     if len(groups) < 2:
         return list(groups)
-    varied = [
-        name
-        for name in results.factor_names()
-        if len(results.values(name, (p for g in groups.values() for p in g))) > 1
-    ]
-    return [f"{_common(results, points, varied)}: {text}" for text, points in groups.items()]
+    names = _telling(results, list(groups.values()))
+    return [f"{_common(results, points, names)}: {text}" for text, points in groups.items()]
 
 
-def _common(results: Results, points: Sequence[Point], varied: Sequence[str]) -> str:
-    """`skip = zero`: the varied factors that have one value in all of these cells."""
+def _telling(results: Results, groups: Sequence[Sequence[Point]]) -> list[str]:
+    """The one factor that tells these groups of cells apart, or else all factors that vary over them."""
+    varied = [name for name in results.factor_names() if len(results.values(name, (p for g in groups for p in g))) > 1]
+    for name in varied:
+        values = [results.values(name, points) for points in groups]
+        whole = all(point.has(name) for points in groups for point in points)
+        if whole and all(len(each) == 1 for each in values) and len({each[0] for each in values}) == len(groups):
+            return [name]
+    return varied
+
+
+def _common(results: Results, points: Sequence[Point], names: Sequence[str]) -> str:
+    """`skip = zero`: those of the factors that have one value in all of these cells."""
     found = [
         factor_text(name, values[0])
-        for name in varied
+        for name in names
         if all(point.has(name) for point in points) and len(values := results.values(name, points)) == 1
     ]
     return ", ".join(found[:3]) or units.plural(len(points), "cell")
@@ -199,9 +208,10 @@ def collapsed(warnings: Sequence[tuple[str, str]], cells: int) -> tuple[tuple[st
     found = []
     for members in groups.values():
         texts = list(dict.fromkeys(members.values()))
-        about = "every cell" if len(members) == cells > 1 else f"{len(members)} of {units.plural(cells, 'cell')}"
-        text = texts[0] if len(texts) == 1 else f"for example: {texts[0]}"
-        found.append((f"{about}: {text}" if cells > 1 else text, frozenset(members)))
+        about = "Every cell" if len(members) == cells > 1 else f"{len(members)} of {units.plural(cells, 'cell')}"
+        if len(texts) > 1:
+            about += ", for example"
+        found.append((f"{about}: {texts[0]}" if cells > 1 else texts[0], frozenset(members)))
     return tuple(found)
 
 

@@ -391,10 +391,13 @@ def _footnotes(
     texts += [f"Weights: {fact.value}." for fact in facts if fact.label == "Weights"]
     warned = [(each.cells[0], warning) for each in estimates for warning in each.warnings]
     groups = provenance.collapsed(warned, len(points))
-    texts += [sentence for sentence, members in groups if len(members) == len(points) > 0]
     texts += spec.notes
-    said = Footnote(clean(" ".join(filter(None, conditions))), about="conditions")
-    return (said, *(Footnote(clean(text)) for text in texts), *_paper_footnotes(paper))
+    return (
+        Footnote(clean(" ".join(filter(None, conditions))), about="conditions"),
+        *(Footnote(sentence, about="warning") for sentence, members in groups if len(members) == len(points) > 0),
+        *(Footnote(clean(text)) for text in texts),
+        *_paper_footnotes(paper),
+    )
 
 
 def _paper_footnotes(paper: tuple[Published, PublishedTable] | None) -> tuple[Footnote, ...]:
@@ -414,6 +417,7 @@ def _column_label(name: str, value: Scalar, paper: tuple[Published, PublishedTab
     """The paper's own heading where it has one for exactly this value, else `skip_exponent = 2`."""
     if paper is not None:
         for column in paper[1].columns:
-            if len(column.factors) == 1 and name in column.factors and same(column.factors[name], value):
+            wanted = column.factors.get(name, ())
+            if len(column.factors) == 1 and not isinstance(wanted, tuple) and same(wanted, value):
                 return clean(column.label, 200)
     return factor_text(name, value)

@@ -11,6 +11,7 @@ from bench.registry import METRICS, load_builtins, metric_spec
 from bench.report.document import Fact
 from bench.report.plain import clean, factor_text, listing
 from bench.suite.schema import Quantity
+from bench.units import TIMES
 
 REDUCED: Mapping[str, str] = {
     "median": "the median over visits of the visit's median of {what}",
@@ -18,8 +19,8 @@ REDUCED: Mapping[str, str] = {
     "min": "the smallest {what}",
     "max": "the largest {what}",
     "value": "{what}, an exact number",
-    "total": "calls x {what}, summed over stages",
-    "composed": "calls x the median {what}, summed over stages",
+    "total": f"calls {TIMES} {{what}}, summed over stages",
+    "composed": f"calls {TIMES} the median {{what}}, summed over stages",
 }
 AGAINST: Mapping[str, str] = {
     "time_saved": "1 - x / x({to})",
