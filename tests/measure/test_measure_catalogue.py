@@ -5,15 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-import bench.measure.catalogue  # noqa: F401 - registers the metrics
+import bench.measure.catalogue
 from bench.contracts import Need
 from bench.errors import ParamError
+from bench.measure.macs import CONVENTIONS
 from bench.registry import METRICS, check_params, metric_spec
 from bench.subject import Subject
 from bench.suite.schema import Effort
@@ -94,3 +95,7 @@ def test_the_catalogue_and_the_kernels_readings_import_no_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_catalogue_offers_exactly_the_counters_there_are() -> None:
+    assert set(get_args(bench.measure.catalogue.Counter)) == set(CONVENTIONS)

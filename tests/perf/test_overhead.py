@@ -1,7 +1,9 @@
-"""What the harness costs around the network. Runs once as a test; timed with `pytest tests/perf --benchmark-enable`.
+"""What the harness costs around the network, on a quiet machine.
 
-The limits are checked only when it is timed, on the best of many runs: 0.1 ms a step outside the network, without the
-noise itself; 20 ns for each number of the noise; and 2 % of the network's own time at batch 8 on digits.
+`python -m pytest tests/perf/test_overhead.py -m perf --benchmark-enable`
+
+The limits are checked only with --benchmark-enable, on the best of many runs: 0.1 ms a step outside the network,
+without the noise itself; 20 ns for each number of the noise; and 2 % of the network's own time at batch 8 on digits.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from bench.measure.steps import step_time
 from bench.measure.timing import time_walk
 from bench.subject import Subject, Workspace, prepare_process
 from bench.suite.schema import Conditions, Effort
+
+pytestmark = pytest.mark.perf
 
 STEPS = 100
 MAX_STEP_OVERHEAD_S = 1e-4
