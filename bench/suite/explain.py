@@ -84,6 +84,8 @@ def _hint(value: object, types_: set[str], choices: Iterable[str]) -> str:
     """What is probably meant, for the mistakes that YAML invites."""
     if isinstance(value, Mapping) and "each" in value:
         return "; an axis can only stand in a block of 'grid'"
+    if "tuple_type" in types_:
+        return "; write [...] around it, or - in front of each item"
     if isinstance(value, str):
         if "bool_type" in types_ and value.lower() in _YAML_1_1_WORDS:
             return f"; did you mean {_YAML_1_1_WORDS[value.lower()]}?"
@@ -94,8 +96,6 @@ def _hint(value: object, types_: set[str], choices: Iterable[str]) -> str:
         return f"; did you mean {int(value)}?"
     if types_ == {"string_type"} and isinstance(value, int | float):
         return "; put it in quotes to make it text"
-    if "tuple_type" in types_ and not isinstance(value, tuple):
-        return "; write [...] around it, or - in front of each item"
     return ""
 
 

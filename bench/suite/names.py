@@ -111,6 +111,8 @@ def _check_values(
         found = _same_type(found)
         if sentence and isinstance(item, tuple) and not isinstance(value, Each):
             sentence += "; an axis is written {each: [...]}"
+        elif sentence and isinstance(item, float) and item.is_integer() and not fit(int(item), parameter.annotation)[1]:
+            sentence += f"; did you mean {int(item)}?"
         elif not sentence and any(type(found) is type(other) and found == other for other in fitted):
             sentence = f"{kind(found)} stands twice in this axis; remove one of them"
         if sentence:

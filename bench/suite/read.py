@@ -34,20 +34,26 @@ BUILT_IN = "suites"
 def read_suite(path_or_name: str | Path) -> Suite:
     """The suite in a file, or the built-in suite of that name (`speedup`, `paper/skip_fid`); a file wins.
 
-    Raises SuiteError with every mistake in the file, one line each: file:line:column: path: sentence. Whatever is
-    wrong with a file ends in this error and no other.
+    Raises SuiteError with every mistake in the file, one line each: file:line:column: path: sentence.
     """
     name, data = _load(path_or_name)
-    try:
-        return parse_suite(_decode(name, data), name)
-    except SuiteError:
-        raise
-    except Exception as error:  # the border: no file may end in a traceback
-        raise suite_error(name, [_at_start(f"cannot be read: {type(error).__name__}: {error}")]) from error
+    return parse_suite(_decode(name, data), name)
 
 
 def parse_suite(text: str, name: str) -> Suite:
-    """The suite a text holds; `name` stands in front of every mistake. Raises SuiteError."""
+    """The suite a text holds; `name` stands in front of every mistake.
+
+    Raises SuiteError: whatever is wrong with a text ends in this error and no other.
+    """
+    try:
+        return _parse(text, name)
+    except SuiteError:
+        raise
+    except Exception as error:  # the border: no text may end in a traceback
+        raise suite_error(name, [_at_start(f"cannot be read: {type(error).__name__}: {error}")]) from error
+
+
+def _parse(text: str, name: str) -> Suite:
     tree, problems = compose(text)
     if tree is None:
         raise suite_error(name, problems or [_at_start("the file is empty; expected a suite")])

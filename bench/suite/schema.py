@@ -118,8 +118,8 @@ class Quantity(Frozen):
     at: Mapping[str, Scalar] = Field(default_factory=dict)
     """Which of a metric's numbers, when it gives several; a subset of the record's `at`."""
     reduce: Reduce = "median"
-    """median, mean, min, max: over the raw values. total: sum over stages weighted with their calls, such as the MACs of
-    a whole walk. composed: the same of the median of each stage, such as step times. value: the one exact value."""
+    """median, mean, min, max: over the raw values. total: sum over stages weighted with their calls, such as the MACs
+    of a whole walk. composed: the same of the median of each stage, such as step times. value: the one exact value."""
     relative: Relative | None = None
     """Against the cell of `to`: time_saved is 1 - x/ref, speedup ref/x, ratio x/ref, difference x - ref."""
     to: Mapping[str, Scalar] | None = None

@@ -76,9 +76,11 @@ def suite_error(name: str, problems: Iterable[Problem]) -> SuiteError:
     first: dict[tuple[Position, KeyPath], Problem] = {}
     for problem in problems:
         first.setdefault((problem.position, problem.path), problem)
-    lines = [line(name, problem) for problem in sorted(first.values(), key=lambda problem: problem.position)]
-    more = len(lines) - MAX_PROBLEMS
-    return SuiteError([*lines[:MAX_PROBLEMS], *([f"{name}: and {more:,} more problems"] if more > 0 else [])])
+    shown = sorted(first.values(), key=lambda problem: problem.position)
+    more = shown[MAX_PROBLEMS:]
+    if more:
+        shown[MAX_PROBLEMS:] = [Problem(more[0].position, (), f"from here on, {len(more):,} more problems")]
+    return SuiteError(line(name, problem) for problem in shown)
 
 
 def line(name: str, problem: Problem) -> str:

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bench.suite.read import builtin_suites
+
+SUITES = Path(__file__).parents[2] / "suites"
+
+EXPECTED_CELLS = {"efficiency": 4, "smoke": 4, "speedup": 20}
+"""How many cells each suite makes; a suite that grows says so here."""
+
+EXPAND = """
+import sys
+from bench.registry import load_builtins
+from bench.suite.expand import expand
+from bench.suite.plan import plan_rows
+from bench.suite.read import builtin_suites, read_suite
+from bench.suite.select import select
+
+load_builtins()
+for name in builtin_suites():
+    suite = read_suite(name)
+    cells = expand(suite)
+    assert len(plan_rows(select(cells, []))) == len(cells)
+    print(name, suite.suite, len(cells), len({cell.id for cell in cells}))
+print([name for name in sys.modules if name.partition(".")[0] in ("torch", "torchvision", "pandas", "matplotlib")])
+"""
+
+
+def test_built_in_suites_are_the_yaml_files_beside_the_published_numbers() -> None:
+    found = {path.relative_to(SUITES).with_suffix("").as_posix() for path in SUITES.rglob("*.yaml")}
+
+    assert set(builtin_suites()) == {name for name in found if not name.startswith("published/")}
+    assert set(EXPECTED_CELLS) == set(builtin_suites())
+
+
+def test_every_built_in_suite_expands_to_its_stated_count_without_torch() -> None:
+    run = subprocess.run([sys.executable, "-c", EXPAND], capture_output=True, text=True, check=False)
+
+    assert run.returncode == 0, run.stderr
+    *lines, heavy = run.stdout.splitlines()
+    assert lines == [
+        f"{name} {name.rpartition('/')[2]} {count} {count}" for name, count in sorted(EXPECTED_CELLS.items())
+    ]
+    assert heavy == "[]"
+
+
+@pytest.mark.parametrize("name", sorted(EXPECTED_CELLS))
+def test_every_suite_points_editors_at_the_schema(name: str) -> None:
+    text = (SUITES / f"{name}.yaml").read_text("utf-8")
+    up = "../" * name.count("/")
+
+    assert text.startswith(f"# yaml-language-server: $schema={up}suite.schema.json\n")
+
+
+def test_speedup_is_table_2_of_the_paper() -> None:
+    suite = yaml.safe_load((SUITES / "speedup.yaml").read_text("utf-8"))
+
+    (block,) = suite["grid"]
+    assert block["model"]["skip"]["each"] == ["zero", "duplicate", "interpolate", "interpolate-coded"]
+    assert block["model"]["skip_exponent"]["each"] == [0, 1, 2, 3, 5]
+    assert suite["tables"][0]["published"] == {"paper": "adaptive-skip", "table": "2"}
+    assert suite["conditions"] == {"device": "cpu", "threads": 1, "batch_size": 1, "dtype": "float32"}
