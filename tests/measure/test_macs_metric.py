@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.contracts import Measurement
+from bench.measure.counters import count_dispatched
 from bench.measure.macs import CONVENTIONS, CounterName, count_macs, macs
 from bench.subject import Subject
 from models.skip_unet import SkipUNet
@@ -52,6 +53,16 @@ def test_each_stage_is_counted_at_its_own_timestep_with_the_calls_of_the_walk(
         (1, 3, "dispatch"): 144.0,
         (1, 3, "thop-like"): 144.0,
     }
+
+
+def test_the_sum_over_stages_is_the_sum_over_all_calls_of_the_walk(make_subject: Callable[..., Subject]) -> None:
+    network = TwoStages().eval()
+    subject = make_subject(network, stage=lambda t: 0 if t < 2 else 1, timesteps=(3, 2, 2, 1, 0))
+
+    composed = sum(int(str(each.at["calls"])) * each.values[0] for each in macs(subject, ["dispatch"]))
+
+    x_t = torch.zeros(1, 1, 4, 4)
+    assert composed == sum(count_dispatched(network, x_t, torch.tensor([t])).total for t in (3, 2, 2, 1, 0))
 
 
 def test_without_a_sampler_the_calls_are_those_of_the_whole_chain(make_subject: Callable[..., Subject]) -> None:
