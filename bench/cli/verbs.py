@@ -63,7 +63,8 @@ def run(options: argparse.Namespace) -> int:
         counts = {name: getattr(outcome, name) for name in ("ok", "failed", "skipped", "unsupported", "measured")}
         print_json({"run": str(outcome.path), **counts, "report": [str(path) for path in written]})
     else:
-        print_line(outcome.summary)
+        if options.quiet:  # otherwise the progress has just said it
+            print_line(outcome.summary)
         for path in written:
             print_line(f"report: {path}")
     return outcome.exit_code

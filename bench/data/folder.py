@@ -134,6 +134,7 @@ def _resolved(path: str) -> Path:
 
 
 def _inputs(source: ImageSource) -> tuple[Path, ...]:
-    if not isinstance(source, FolderSource):
+    """A few images one by one; a large folder as one, which is then compared by names, sizes and times."""
+    if not isinstance(source, FolderSource) or len(source.names) > MAX_LISTED_FILES:
         return (source.path,)
-    return tuple(source.path / name for name in source.names) if len(source.names) <= MAX_LISTED_FILES else ()
+    return tuple(source.path / name for name in source.names)

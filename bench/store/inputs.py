@@ -1,9 +1,15 @@
-"""Files whose content a number depends on: how they were, and whether they still are."""
+"""Files whose content a number depends on: how they were, and whether they still are.
+
+Paths are recorded relative to places that every machine has (`{python}/sklearn/...`, `{project}/models/...`,
+`{data}/...`, `{home}/...`), so that results say nothing about the machine's folders and survive a moved clone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from hashlib import file_digest
+import os
+import sysconfig
+from collections.abc import Iterable, Iterator
+from hashlib import file_digest, sha256
 from pathlib import Path
 
 from bench.store.record import InputFile
@@ -16,13 +22,15 @@ class Inputs:
         self._known: dict[str, InputFile] = {}
 
     def describe(self, path: Path) -> InputFile:
-        """Size, time and hash of a file. Raises OSError when it cannot be read."""
+        """Size, time and hash of a file, or of what a folder holds. Raises OSError when it cannot be read."""
+        if path.is_dir():
+            return _describe_folder(path)
         stat = path.stat()
         known = self._known.get(str(path))
         if known is None or (known.size, known.mtime_ns) != (stat.st_size, stat.st_mtime_ns):
             with path.open("rb") as file:
                 digest = file_digest(file, "sha256").hexdigest()
-            known = InputFile(str(path), stat.st_size, stat.st_mtime_ns, digest)
+            known = InputFile(portable(path), stat.st_size, stat.st_mtime_ns, digest)
             self._known[str(path)] = known
         return known
 
@@ -32,11 +40,49 @@ class Inputs:
 
     def unchanged(self, recorded: InputFile) -> bool:
         """Whether a file still is what it was: same size and time, or else the same content."""
-        path = Path(recorded.path)
+        path = located(recorded.path)
         try:
+            if path.is_dir():
+                return self.describe(path).sha256 == recorded.sha256
             stat = path.stat()
             if stat.st_size != recorded.size:
                 return False
             return stat.st_mtime_ns == recorded.mtime_ns or self.describe(path).sha256 == recorded.sha256
         except OSError:
             return False
+
+
+def portable(path: Path) -> str:
+    """A path as it is recorded: under the first place that holds it, or as it is."""
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolving links would name another place
+    for name, place in _places():
+        if absolute.is_relative_to(place):
+            return f"{{{name}}}/{absolute.relative_to(place).as_posix()}"
+    return str(absolute)
+
+
+def located(recorded: str) -> Path:
+    """The path that a recorded one means on this machine."""
+    for name, place in _places():
+        if recorded.startswith(f"{{{name}}}/"):
+            return place / recorded.removeprefix(f"{{{name}}}/")
+    return Path(recorded)
+
+
+def _places() -> Iterator[tuple[str, Path]]:
+    """Innermost first: an environment may lie inside the project, and both inside the home folder."""
+    yield "python", Path(sysconfig.get_path("purelib"))
+    if "BENCH_DATA" in os.environ:
+        yield "data", Path(os.path.abspath(os.environ["BENCH_DATA"]))  # noqa: PTH100 - as above
+    yield "project", Path(__file__).parents[2]
+    yield "home", Path.home()
+
+
+def _describe_folder(folder: Path) -> InputFile:
+    """A folder of many files by their names, sizes and times; reading a data set anew for each run would take hours."""
+    lines, newest, size = [], 0, 0
+    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+        stat = path.stat()
+        lines.append(f"{path.relative_to(folder).as_posix()} {stat.st_size} {stat.st_mtime_ns}")
+        newest, size = max(newest, stat.st_mtime_ns), size + stat.st_size
+    return InputFile(portable(folder), size, newest, sha256("\n".join(lines).encode()).hexdigest())

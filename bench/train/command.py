@@ -106,6 +106,7 @@ def _save(trained: Trained, recipe: Recipe, denoiser: Denoiser, data: Dataset, r
     try:
         weights.parent.mkdir(parents=True, exist_ok=True)
         save_file(stored, temporary)
+        temporary.chmod(0o644)
         temporary.replace(weights)
     except OSError as error:
         raise SaveError(f"{weights.parent}: cannot save the weights: {error.strerror}") from error

@@ -23,6 +23,8 @@ SEED = 0
 SCALE = 2
 """Screen pixels for each pixel of an image, by repetition: nothing is smoothed."""
 GAP = 12
+LINE = 90
+"""Grey of the line around each image."""
 
 
 def draw_samples(denoiser: Denoiser, count: int = ROWS * COLUMNS) -> Tensor:
@@ -54,10 +56,11 @@ def write_gallery(denoisers: Sequence[Denoiser], path: Path) -> Path:
 
 
 def tile(images: Tensor) -> Image.Image:
-    """[ROWS * COLUMNS, C, H, W] in [-1, 1], C 1 or 3 -> one picture, row by row."""
-    count, channels, height, width = images.shape
+    """[ROWS * COLUMNS, C, H, W] in [-1, 1], C 1 or 3 -> one picture, row by row, a dark line between images."""
+    count, channels = images.shape[:2]
     assert count == ROWS * COLUMNS and channels in (1, 3)  # the callers above
-    pixels = ((images + 1) * 127.5).round().to(torch.uint8)
+    pixels = nn.functional.pad(((images + 1) * 127.5).round(), (1, 1, 1, 1), value=LINE).to(torch.uint8)
+    height, width = pixels.shape[2:]
     grid = pixels.reshape(ROWS, COLUMNS, channels, height, width).permute(0, 3, 1, 4, 2)
     array = (
         grid.reshape(ROWS * height, COLUMNS * width, channels).repeat_interleave(SCALE, 0).repeat_interleave(SCALE, 1)
