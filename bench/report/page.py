@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench import units
+from bench.analysis.derived import findings
 from bench.analysis.published import read_published
 from bench.analysis.results import Point, Results, collect
 from bench.errors import SaveError, SuiteError, UserError, did_you_mean
@@ -223,17 +224,30 @@ def _run_warnings(run: Run, results: Results, planned: Sequence[Cell]) -> tuple[
 
 
 def _paper(suite: Suite | None) -> tuple[Fact, ...]:
-    """What is known to be wrong or missing in the paper that a suite reproduces."""
-    if suite is None or suite.reproduces is None:
+    """What is known against the printed numbers: what they say about each other, and what the paper leaves out."""
+    if suite is None:
         return ()
-    try:
-        paper = read_published(suite.reproduces.paper)
-    except UserError:
-        return ()
-    said = [Fact(clean(f"{each.text} ({each.where})"), clean(" ".join(each.caveats))) for each in paper.statements]
-    known = [Fact("", clean(caveat.text)) for caveat in paper.caveats]
-    missing = [Fact("Not stated anywhere:", clean("; ".join(paper.not_stated)))] if paper.not_stated else []
-    return (*said, *known, *missing)
+    shown: dict[str, set[str]] = {}
+    if suite.reproduces:
+        number = suite.reproduces.table if suite.reproduces.table is not None else suite.reproduces.figure
+        shown.setdefault(suite.reproduces.paper, set()).add(str(number))
+    for part in (*suite.tables, *suite.figures):
+        if part.published:
+            shown.setdefault(part.published.paper, set()).add(part.published.table)
+    facts: list[Fact] = []
+    for name, tables in shown.items():
+        try:
+            paper = read_published(name)
+        except UserError:
+            continue  # the table that names it says so
+        facts += [Fact("Computed:", clean(each.sentence)) for each in findings(paper) if tables & set(each.tables)]
+        facts += [
+            Fact(clean(f"{each.text} ({each.where})"), clean(" ".join(each.caveats))) for each in paper.statements
+        ]
+        facts += [Fact("", clean(caveat.text)) for caveat in paper.caveats]
+        if paper.not_stated:
+            facts.append(Fact("Not stated anywhere:", clean("; ".join(paper.not_stated))))
+    return tuple(facts)
 
 
 def _quantities(suite: Suite | None, results: Results) -> tuple[Quantity, ...]:
