@@ -231,16 +231,18 @@ def _paper(suite: Suite | None) -> tuple[Fact, ...]:
     if suite.reproduces:
         number = suite.reproduces.table if suite.reproduces.table is not None else suite.reproduces.figure
         shown.setdefault(suite.reproduces.paper, set()).add(str(number))
-    for part in (*suite.tables, *suite.figures):
-        if part.published:
-            shown.setdefault(part.published.paper, set()).add(part.published.table)
+    for ref in (*(table.published for table in suite.tables), *(figure.published for figure in suite.figures)):
+        if ref:
+            shown.setdefault(ref.paper, set()).add(ref.table)
     facts: list[Fact] = []
     for name, tables in shown.items():
         try:
             paper = read_published(name)
         except UserError:
             continue  # the table that names it says so
-        facts += [Fact("Computed:", clean(each.sentence)) for each in findings(paper) if tables & set(each.tables)]
+        facts += [
+            Fact(clean(f"{paper.cite}:"), clean(each.sentence)) for each in findings(paper) if tables & set(each.tables)
+        ]
         facts += [
             Fact(clean(f"{each.text} ({each.where})"), clean(" ".join(each.caveats))) for each in paper.statements
         ]
