@@ -112,7 +112,7 @@ def known_passport(path: Path, wanted: Wanted) -> Passport | None:
     if wanted.prediction is not None and passport.prediction not in ("", wanted.prediction):
         raise BadCheckpoint(
             f"{path}: its passport says the network predicts {passport.prediction!r}, and this one predicts "
-            f"{wanted.prediction!r}"
+            f"{str(wanted.prediction)!r}"
         )
     return passport
 
