@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import ExitCode
-from bench.run.schedule import Visit
+from bench.run.progress import counted
+from bench.run.schedule import Quantity, Visit
 from bench.store.attempts import Attempt, Key
 from bench.store.record import Status
 
@@ -43,7 +44,7 @@ class RunOutcome:
         parts = [
             f"{self.ok} of {self.ok + sum(words.values())} numbers ok",
             *(f"{count} {word}" for word, count in words.items() if count),
-            f"{self.measured} visits made" if self.measured else "nothing had to be measured",
+            f"{counted(self.measured, 'visit')} made" if self.measured else "nothing had to be measured",
             *([f"{self.carried} carried over"] if self.carried else []),
         ]
         return f"{', '.join(parts)}; results in {self.path}"
@@ -53,7 +54,7 @@ def unanswered(visits: Iterable[Visit], attempts: Mapping[Key, Attempt]) -> tupl
     """The first visit of every metric of a cell that has no attempt at all."""
     visits = tuple(visits)
     answered = {visit.quantity for visit in visits if visit.key in attempts}
-    first: dict[tuple[str, str, str], Visit] = {}
+    first: dict[Quantity, Visit] = {}
     for visit in visits:
         if visit.quantity not in answered:
             first.setdefault(visit.quantity, visit)
@@ -70,8 +71,8 @@ def outcome(
     damaged: int,
 ) -> RunOutcome:
     """Count the fates of all planned visits, made now or earlier. Every metric must have an attempt."""
-    problems: dict[tuple[str, str, str], Attempt] = {}
-    quantities = set()
+    problems: dict[Quantity, Attempt] = {}
+    quantities: set[Quantity] = set()
     for visit in visits:
         quantities.add(visit.quantity)
         attempt = attempts.get(visit.key)

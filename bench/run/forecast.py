@@ -22,7 +22,7 @@ class Forecast:
         for name in _names(visit):
             self._seconds[name] = self._seconds.get(name, 0.0) + duration_s
             self._count[name] += 1
-        self.drop(visit)
+        self._left[_names(visit)] -= 1
 
     def drop(self, visit: Visit) -> None:
         """A visit will not be made."""

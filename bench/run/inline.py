@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from bench.run.executor import Beginning, Dropped, Ended, Happening, Setting
@@ -22,16 +23,16 @@ class InlineExecutor:
 
     def run(self, plans: Sequence[WorkerPlan], setting: Setting) -> Generator[Happening, None, None]:
         for worker in plans:
-            performer = Performer(setting.run, setting.run_dir, "stderr", self.builder)
-            for visit in worker.visits:
-                if not setting.wanted(visit):
-                    yield Dropped(visit)
-                    continue
-                yield Beginning(visit)
-                records = performer.perform(visit).records
-                if worker.kind in ("timing", "memory"):
-                    records = tuple(_warned(record) for record in records)
-                yield Ended(visit, records)
+            with closing(Performer(setting.run, setting.run_dir, "stderr", self.builder)) as performer:
+                for visit in worker.visits:
+                    if not setting.wanted(visit):
+                        yield Dropped(visit)
+                        continue
+                    yield Beginning(visit)
+                    records = performer.perform(visit).records
+                    if worker.kind in ("timing", "memory"):
+                        records = tuple(_warned(record) for record in records)
+                    yield Ended(visit, records)
 
 
 def _warned(record: Record) -> Record:

@@ -103,7 +103,7 @@ class IsolatedExecutor:
                         raise WorkerDied(hopeless)
                     if worker is None:
                         worker = self._start(plan, setting)
-                        hopeless = "the measuring process cannot start"  # until it has
+                        hopeless = "it cannot start"  # until it has
                         hopeless = _why_not_ready((yield from _heard(worker)))
                         if hopeless is not None:
                             raise WorkerDied(hopeless)
@@ -151,7 +151,7 @@ def _heard(worker: WorkerProcess) -> Generator[WorkerProcess, None, Event]:
 def _why_not_ready(event: Event) -> str | None:
     """Why a new worker cannot work; None when it can."""
     if isinstance(event, CannotStart):
-        return f"the measuring process cannot start: {event.reason}"
+        return f"it cannot start: {event.reason}"
     return None if isinstance(event, Ready) else "the worker's answer was garbled"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.errors import WorkerDied
+from bench.errors import StoreError, WorkerDied
 from bench.registry import metric_spec
 from bench.run.schedule import Visit
 from bench.store.record import Record, from_line, to_line
@@ -41,8 +41,8 @@ Event = Ready | CannotStart | Done
 def encode_job(visit: Visit) -> bytes:
     """A visit as a line. The other side finds the metric's spec in its own registry."""
     job = {
-        "cell": visit.cell.model_dump(mode="json"),
-        "metric": visit.metric.model_dump(mode="json"),
+        "cell": visit.cell.model_dump(),
+        "metric": visit.metric.model_dump(),
         "part": visit.part,
     }
     return _line(job)
@@ -78,7 +78,7 @@ def decode_event(line: bytes) -> Event:
             case "done":
                 return Done(_records(data["records"]), bool(data["clean"]))
         raise ValueError(f"unknown event {data['event']!r}")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, StoreError) as error:
         raise WorkerDied(f"the worker's answer was garbled: {error}") from error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.errors import StoreError
 from bench.run.environment import commit
+from bench.run.progress import counted
 from bench.run.schedule import Visit
 from bench.run.wall import utc_now
 from bench.store.attempts import Attempt, Key
@@ -73,7 +74,7 @@ def open_run(
                     carried_over((record for attempt in brought.values() for record in attempt.records), info.id)
                 )
     if brought:
-        note(f"carried over the numbers of {len(brought)} visits from earlier runs, because nothing in them changed")
+        note(f"carried over the numbers of {counted(len(brought), 'visit')} from earlier runs: nothing in them changed")
     return Opened(load_run(folder / info.id), len(brought))
 
 

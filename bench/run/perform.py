@@ -149,13 +149,21 @@ class Performer:
             return self._subjects[cell.id]
         while self._subjects and not _memory_to_spare():
             self._subjects.popitem(last=False)
-            gc.collect()
+            _collect_everything()
         subject = self._subjects[cell.id] = self._builder(cell, self._run_dir)
+        # What is there now stays: later collections need not look at it, so they take microseconds.
+        gc.collect()
+        gc.freeze()
         return subject
+
+    def close(self) -> None:
+        """Forget all subjects; for a process that goes on to do other things."""
+        self._subjects.clear()
+        gc.unfreeze()
 
     def _forget_all(self) -> None:
         self._subjects.clear()
-        gc.collect()
+        _collect_everything()
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -205,7 +213,6 @@ def _no_garbage_collection(wanted: bool) -> Iterator[None]:
         yield
         return
     gc.collect()
-    gc.freeze()
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -213,7 +220,11 @@ def _no_garbage_collection(wanted: bool) -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-        gc.unfreeze()
+
+
+def _collect_everything() -> None:
+    gc.unfreeze()
+    gc.collect()
 
 
 def _memory_to_spare() -> bool:

@@ -38,7 +38,7 @@ class WorkerProcess:
         self.log = log
         self.deadline = time.monotonic() + timeout_s
         self._timeout_s = timeout_s
-        self._doing = "starting"
+        self._busy = False
         self._heard = bytearray()
         self._log_begin = 0
         self._ended = False
@@ -73,7 +73,7 @@ class WorkerProcess:
 
     def send(self, visit: Visit, timeout_s: float) -> None:
         """Give a worker that waits for a job its next one."""
-        self._doing = f"{visit.metric.name} of {visit.cell.id}"
+        self._busy = True
         self._timeout_s = timeout_s
         self.deadline = time.monotonic() + timeout_s
         self._log_begin = self.log.stat().st_size
@@ -98,7 +98,7 @@ class WorkerProcess:
         if time.monotonic() >= self.deadline:
             self.terminate()
             raise WorkerDied(
-                f"stopped after {self._timeout_s:g} s without an answer while {self._doing} ran; "
+                f"stopped after {self._timeout_s:g} s {'without an answer' if self._busy else 'of starting'}; "
                 f"raise --cell-timeout if it needs longer (log: {self._log_name})"
             )
         return None
@@ -168,18 +168,18 @@ class WorkerProcess:
     def _last_words(self, code: int | None) -> str:
         words = _last_line(self.log, self._log_begin)
         said = f"; it last said: {words}" if words else ""
-        return f"{how_it_ended(code)} while {self._doing}{said} (log: {self._log_name})"
+        return f"{how_it_ended(code)}{'' if self._busy else ' while it started'}{said} (log: {self._log_name})"
 
 
 def how_it_ended(code: int | None) -> str:
     """An exit code in words."""
     if code is None:
-        return "the worker hung inside the kernel"
+        return "hung inside the kernel"
     if code == -signal.SIGKILL:
-        return "the worker was killed (9), likely out of memory,"
+        return "killed (9), likely out of memory"
     if code < 0:
-        return f"the worker crashed ({-code}, {signal.strsignal(-code)})"
-    return f"the worker ended with exit code {code} and no answer"
+        return f"crashed ({-code}, {signal.strsignal(-code)})"
+    return f"ended with exit code {code} and no answer"
 
 
 def _pidfd(pid: int) -> int | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
 
 from bench.run.schedule import Visit
 from bench.store.record import Record, Status
@@ -75,11 +74,41 @@ class QuietProgress:
         return
 
 
+class Unbreakable:
+    """A text stream whose reader may go away (`| head`, a closed terminal): then nothing is shown any more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._broken = False
+        self.encoding = stream.encoding
+
+    def write(self, text: str) -> int:
+        if not self._broken:
+            try:
+                return self._stream.write(text)
+            except (OSError, ValueError):
+                self._broken = True
+        return len(text)
+
+    def flush(self) -> None:
+        if not self._broken:
+            try:
+                self._stream.flush()
+            except (OSError, ValueError):
+                self._broken = True
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+
 class PlainProgress:
     """Lines for logs and pipes: one for each cell of a stage, and in timing one for each round over all cells."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream: TextIO | None = stream
+        self._stream = Unbreakable(stream)
         self._visits: Counter[str] = Counter()
         self._records: Counter[str] = Counter()
         self._left_s: float | None = None
@@ -87,7 +116,7 @@ class PlainProgress:
     def start(self, visits: Sequence[Visit]) -> None:
         self._visits = Counter(_group(visit) for visit in visits)
         self._of = self._visits.total()
-        self._write(f"{self._of} visits to make" if visits else "everything is there already")
+        self._write(f"{counted(self._of, 'visit')} to make" if visits else "everything is there already")
 
     def cell(self, step: Step) -> None:
         self._left_s = step.left_s
@@ -99,9 +128,10 @@ class PlainProgress:
         if group not in self._visits:
             return
         self._visits[group] -= 1
-        if self._visits[group] == 0:
+        if self._visits[group] == 0 and self._records[group]:
             done = self._of - self._visits.total()
-            self._write(f"{group}: {self._records[group]} records ({done} of {self._of}{_left(self._left_s)})")
+            found = counted(self._records[group], "record")
+            self._write(f"{group}: {found} ({done} of {self._of}{_left(self._left_s)})")
 
     def note(self, text: str) -> None:
         self._write(text)
@@ -114,13 +144,8 @@ class PlainProgress:
             self._write(line)
 
     def _write(self, line: str) -> None:
-        """Print; a reader that went away (`| head`) must not end the run."""
-        if self._stream is None:
-            return
-        try:
-            print(line, file=self._stream, flush=True)
-        except (OSError, ValueError):
-            self._stream = None
+        self._stream.write(f"{line}\n")
+        self._stream.flush()
 
 
 class LiveProgress:
@@ -141,7 +166,7 @@ class LiveProgress:
             TextColumn("{task.percentage:>3.0f} %  {task.fields[counts]}", markup=False),
             TextColumn("{task.fields[times]}", markup=False),
             TextColumn("{task.fields[now]}", markup=False),
-            console=Console(file=stream),
+            console=Console(file=cast(TextIO, Unbreakable(stream)), emoji=False, markup=False, highlight=False),
             auto_refresh=False,
             redirect_stdout=False,
             redirect_stderr=False,
@@ -168,20 +193,17 @@ class LiveProgress:
             self.note(line)
 
     def note(self, text: str) -> None:
-        with contextlib.suppress(OSError):
-            self._bar.console.print(text, markup=False, highlight=False)
+        self._bar.console.print(text)
 
     def finish(self, summary: str) -> None:
-        with contextlib.suppress(OSError):
-            if self._task is not None:
-                self._bar.stop()
-            self._bar.console.print(summary, markup=False, highlight=False)
+        if self._task is not None:
+            self._bar.stop()
+        self._bar.console.print(summary)
 
     def _show(self, **fields: Any) -> None:
         if self._task is not None:
-            with contextlib.suppress(OSError):
-                self._bar.update(self._task, **fields)
-                self._bar.refresh()
+            self._bar.update(self._task, **fields)
+            self._bar.refresh()
 
 
 def progress_for(stream: TextIO, *, quiet: bool = False) -> Progress:
@@ -197,6 +219,11 @@ def stage(visit: Visit) -> str:
         return visit.spec.kind
     process, _, number = visit.part.removeprefix("p").partition("r")
     return f"{visit.spec.kind}, process {int(process) + 1}, round {int(number) + 1}"
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 visit`, `2 visits`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def duration(seconds: float) -> str:

@@ -20,8 +20,8 @@ from bench.run.forecast import Forecast
 from bench.run.isolated import IsolatedExecutor
 from bench.run.opening import Opened, open_run
 from bench.run.outcome import Circumstances, missed, utc_text
-from bench.run.progress import Progress, QuietProgress, Step
-from bench.run.schedule import Visit, WorkerPlan, only, plan, unmet_need
+from bench.run.progress import Progress, QuietProgress, Step, counted
+from bench.run.schedule import Quantity, Visit, WorkerPlan, only, plan, unmet_need
 from bench.run.wall import utc_now
 from bench.store.attempts import Key, current
 from bench.store.files import RECORDS_FILE, writing
@@ -84,11 +84,11 @@ class _Loop:
             lack = lacking(visit.wanted, self._attempts.get(visit.key), inputs.unchanged)
             if lack is not None:
                 self._lacks[visit.key] = lack
-        self._hopeless: set[tuple[str, str, str]] = set()
+        self._hopeless: set[Quantity] = set()
         self._plans = only(plans, lambda visit: visit.key in self._lacks and unmet_need(visit.cell, visit.spec) is None)
-        pending = [visit for worker in self._plans for visit in worker.visits]
-        self._forecast = Forecast(pending)
-        self._left = Counter(visit.cell.id for visit in pending)
+        self._left = {visit.key: visit for worker in self._plans for visit in worker.visits}
+        self._left_of_cell = Counter(visit.cell.id for visit in self._left.values())
+        self._forecast = Forecast(self._left.values())
         self._cells = len({visit.cell.id for visit in self._visits})
         self._began: dict[Key, float] = {}
         self._measured = 0
@@ -100,7 +100,7 @@ class _Loop:
         summary = "stopped by an error; what was saved before is kept"
         try:
             self._tell_what_is_there()
-            self._progress.start([visit for worker in self._plans for visit in worker.visits])
+            self._progress.start(tuple(self._left.values()))
             self._withdraw_stale_numbers()
             self._refuse_what_cells_lack()
             with closing(executor.run(self._plans, setting)) as happenings:
@@ -118,10 +118,10 @@ class _Loop:
             summary = found.summary
             return found
         except KeyboardInterrupt:
-            summary = f"interrupted after {self._measured} visits; the same command continues"
+            summary = f"interrupted after {counted(self._measured, 'visit')}; the same command continues"
             raise
         except SaveError:
-            summary = f"stopped after {self._measured} visits because results cannot be saved"
+            summary = f"stopped after {counted(self._measured, 'visit')} because results cannot be saved"
             raise
         finally:
             self._progress.finish(summary)
@@ -134,15 +134,27 @@ class _Loop:
                 self._progress.cell(self._step(visit))
             case Ended(records=records):
                 self._measured += 1
-                self._left[visit.cell.id] -= 1
-                self._save(visit, records)
+                self._cross_off(visit)
                 self._forecast.took(visit, time.monotonic() - self._began[visit.key])
+                self._save(visit, records)
                 if self._attempts[visit.key].status is not Status.OK:
-                    self._hopeless.add(visit.quantity)
+                    self._give_up(visit.quantity)
             case Dropped():
-                self._left[visit.cell.id] -= 1
-                self._forecast.drop(visit)
-                self._progress.ended(visit, ())
+                pass  # given up before
+
+    def _give_up(self, quantity: Quantity) -> None:
+        """What failed once is not tried in further rounds of this call."""
+        self._hopeless.add(quantity)
+        for visit in [visit for visit in self._left.values() if visit.quantity == quantity]:
+            self._cross_off(visit)
+            self._forecast.drop(visit)
+            self._progress.ended(visit, ())
+
+    def _cross_off(self, visit: Visit) -> None:
+        del self._left[visit.key]
+        self._left_of_cell[visit.cell.id] -= 1
+        if self._left_of_cell[visit.cell.id] == 0:
+            del self._left_of_cell[visit.cell.id]
 
     def _save(self, visit: Visit, records: Sequence[Record]) -> None:
         self._writer.append(records)
@@ -150,12 +162,11 @@ class _Loop:
         self._progress.ended(visit, records)
 
     def _step(self, visit: Visit) -> Step:
-        busy = sum(1 for left in self._left.values() if left > 0)
         return Step(
             visit=visit,
             done=self._measured,
-            of=self._measured + self._left.total(),
-            cells_done=self._cells - busy,
+            of=self._measured + len(self._left),
+            cells_done=self._cells - len(self._left_of_cell),
             cells=self._cells,
             left_s=self._forecast.left_s(),
         )
@@ -164,13 +175,13 @@ class _Loop:
         damaged = self._opened.run.damaged
         if damaged:
             self._progress.note(
-                f"{self._opened.run.path / RECORDS_FILE}: {len(damaged)} damaged lines are skipped "
+                f"{self._opened.run.path / RECORDS_FILE}: skipped {counted(len(damaged), 'damaged line')} "
                 f"(the first is line {damaged[0].number}: {damaged[0].reason})"
             )
         again = Counter(self._lacks[visit.key].reason for visit in self._visits if visit.key in self._lacks)
         for reason, count in again.items():
             if reason != "not measured yet":
-                self._progress.note(f"{count} visits are made again: {reason}")
+                self._progress.note(f"{counted(count, 'visit')} to be made again: {reason}")
 
     def _withdraw_stale_numbers(self) -> None:
         """Numbers of something that has changed must not stand beside new ones, not even after an interruption."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from bench.contracts import MetricKind, MetricSpec, Need
 from bench.registry import metric_spec
@@ -27,6 +28,10 @@ PRECISION: Mapping[MetricKind, tuple[str, ...]] = {
 """What of the effort changes how sure a number of each kind is; less of it than asked means to measure again."""
 
 
+Quantity = tuple[str, str, str]
+"""Cell, metric and its arguments: what all parts of one number share."""
+
+
 @dataclass(frozen=True, eq=False)
 class Visit:
     """One metric of one cell, measured once by one worker. In timing, one of many visits."""
@@ -37,13 +42,12 @@ class Visit:
     part: str = ""
     """`p0r3` for process 0, round 3 of timing; empty for everything that is measured once."""
 
-    @property
+    @cached_property
     def key(self) -> Key:
         return Key(self.cell.id, self.metric.name, params_text(self.metric.params), self.part)
 
     @property
-    def quantity(self) -> tuple[str, str, str]:
-        """What all parts of one number share."""
+    def quantity(self) -> Quantity:
         return self.key[:3]
 
     @property

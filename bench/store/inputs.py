@@ -20,11 +20,17 @@ class Inputs:
 
     def __init__(self) -> None:
         self._known: dict[str, InputFile] = {}
+        self._folders: dict[Path, InputFile] = {}
 
     def describe(self, path: Path) -> InputFile:
-        """Size, time and hash of a file, or of what a folder holds. Raises OSError when it cannot be read."""
+        """Size, time and hash of a file, or of what a folder holds. Raises OSError when it cannot be read.
+
+        A folder is looked at once, because it may hold hundreds of thousands of files.
+        """
         if path.is_dir():
-            return _describe_folder(path)
+            if path not in self._folders:
+                self._folders[path] = _describe_folder(path)
+            return self._folders[path]
         stat = path.stat()
         known = self._known.get(str(path))
         if known is None or (known.size, known.mtime_ns) != (stat.st_size, stat.st_mtime_ns):

@@ -30,9 +30,11 @@ class Lack(NamedTuple):
     """Why a planned visit must be measured (again)."""
 
     reason: str
-    """As the end of a sentence."""
+    """As the end of a sentence; the same for all visits with the same cause."""
     stale: bool = False
     """There are numbers, but of something else than what would be measured now: they must not be shown any more."""
+    detail: str | None = None
+    """The sentence an earlier attempt ended with."""
 
 
 def lacking(wanted: Wanted, attempt: Attempt | None, unchanged: Callable[[InputFile], bool]) -> Lack | None:
@@ -44,7 +46,7 @@ def lacking(wanted: Wanted, attempt: Attempt | None, unchanged: Callable[[InputF
         return Lack("not measured yet")
     first = attempt.records[0]
     if attempt.status in (Status.FAILED, Status.SKIPPED):
-        return Lack(f"{attempt.status} before: {attempt.reason}")
+        return Lack(f"{attempt.status} before", detail=attempt.reason)
     found = (dict(first.factors), dict(first.conditions), first.seed)
     if found != (dict(wanted.factors), dict(wanted.conditions), wanted.seed):
         return Lack("another cell had the same id", stale=True)

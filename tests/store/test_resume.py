@@ -45,7 +45,7 @@ def test_what_was_never_measured_is_lacking(record: MakeRecord) -> None:
 
 @pytest.mark.parametrize("status", [Status.FAILED, Status.SKIPPED])
 def test_what_failed_or_was_skipped_is_tried_again(record: MakeRecord, status: Status) -> None:
-    assert lack(record(status=status)) == Lack(f"{status} before: because")
+    assert lack(record(status=status)) == Lack(f"{status} before", detail="because")
 
 
 def test_what_is_unsupported_here_is_not_tried_again(record: MakeRecord) -> None:
