@@ -68,14 +68,24 @@ class Entry(Generic[F]):
         return (inspect.getdoc(self.factory) or "").split("\n")[0]
 
     def parameters(self) -> Mapping[str, Parameter]:
-        """What the factory takes, by name. The first `skip` positional arguments belong to the harness."""
-        skip = {"subject", "effort", "schedule"}
-        hints = typing.get_type_hints(self.factory)
-        return {
-            name: Parameter(name, hints.get(name, Any), parameter.default)
-            for name, parameter in inspect.signature(self.factory).parameters.items()
-            if name not in skip
+        """What the factory takes, by name, without what the harness gives it.
+
+        Raises UserError when a type is named that does not exist where the factory was written.
+        """
+        function = inspect.unwrap(self.factory)
+        own = {
+            name: parameter
+            for name, parameter in inspect.signature(function).parameters.items()
+            if name not in ("subject", "effort", "schedule")
         }
+        # Only these are resolved: the harness's arguments may be annotated with types that need torch.
+        written = {name: each.annotation for name, each in own.items() if each.annotation is not each.empty}
+        try:
+            home = getattr(function, "__globals__", None) or vars(sys.modules[function.__module__])
+            hints = typing.get_type_hints(types.SimpleNamespace(__annotations__=written), home)
+        except (NameError, AttributeError, TypeError) as error:
+            raise UserError(f"{self.name!r} ({self.origin}): a type cannot be resolved: {error}") from error
+        return {name: Parameter(name, hints.get(name, Any), each.default) for name, each in own.items()}
 
 
 class Registry(Generic[F]):
