@@ -103,7 +103,7 @@ def _check_values(
 ) -> tuple[tuple[Value, ...], list[Problem]]:
     """The values an argument takes, each as the annotation wants it, and what is wrong with them."""
     items = value.each if isinstance(value, Each) else (value,)
-    fitted: list[Value] = []
+    fitted: dict[tuple[type, Value], Value] = {}
     problems: list[Problem] = []
     for index, item in enumerate(items):
         here = (*path, "each", index) if isinstance(value, Each) else path
@@ -113,12 +113,12 @@ def _check_values(
             sentence += "; an axis is written {each: [...]}"
         elif sentence and isinstance(item, float) and item.is_integer() and not fit(int(item), parameter.annotation)[1]:
             sentence += f"; did you mean {int(item)}?"
-        elif not sentence and any(type(found) is type(other) and found == other for other in fitted):
+        elif not sentence and (type(found), found) in fitted:
             sentence = f"{kind(found)} stands twice in this axis; remove one of them"
         if sentence:
             problems.append(source.problem(here, sentence))
-        fitted.append(found)
-    return tuple(fitted), problems
+        fitted[type(found), found] = found
+    return tuple(fitted.values()), problems
 
 
 def _same_type(value: Value) -> Value:

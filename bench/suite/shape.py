@@ -128,11 +128,13 @@ def _block_problems(block: Block, path: KeyPath, source: Source) -> Iterator[Pro
         if name not in Conditions.model_fields:
             yield from _condition_problems({name: None}, source, here[:-1], 0)
         elif isinstance(factor, Each):
+            before: set[tuple[type, Value]] = set()
             for index, value in enumerate(factor.each):
                 place = (*here, "each", index)
                 yield from _condition_problems({name: value}, source, place, 1)
-                if any(type(value) is type(other) and value == other for other in factor.each[:index]):
+                if (type(value), value) in before:
                     yield source.problem(place, f"{kind(value)} stands twice in this axis; remove one of them")
+                before.add((type(value), value))
         else:
             yield from _condition_problems({name: factor}, source, here, 1)
 

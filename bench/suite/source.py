@@ -16,6 +16,10 @@ MAX_PROBLEMS = 100
 """Mistakes shown of one file; the rest are counted."""
 
 
+MAX_SENTENCE = 500
+"""Characters of one message; values that a file holds may be longer."""
+
+
 class Position(NamedTuple):
     """A place in a text, both numbers counted from 1."""
 
@@ -86,7 +90,10 @@ def suite_error(name: str, problems: Iterable[Problem]) -> SuiteError:
 def line(name: str, problem: Problem) -> str:
     """`suites/speedup.yaml:4:23: conditions.device: expected ...`."""
     place = f"{name}:{problem.position.line}:{problem.position.column}" if name else ""
-    return ": ".join(filter(None, (place, path_text(problem.path), problem.sentence)))
+    sentence = " ".join(problem.sentence.split())
+    if len(sentence) > MAX_SENTENCE:
+        sentence = f"{sentence[: MAX_SENTENCE - 3]}..."
+    return ": ".join(filter(None, (place, path_text(problem.path), sentence)))
 
 
 def path_text(path: KeyPath) -> str:
