@@ -100,7 +100,8 @@ class Subject:
 
     def noise(self, lo: int, hi: int) -> NoiseStream:
         """All the noise of one walk of the images lo..hi-1, on the subject's device; image i's is always the same."""
-        return NoiseStream(self.seed, lo, hi, self.denoiser.image_shape, self.device)
+        steps = None if self.sampler is None else len(self.sampler.timesteps)
+        return NoiseStream(self.seed, lo, hi, self.denoiser.image_shape, self.device, steps)
 
     def start(self, lo: int, hi: int) -> Tensor:
         """x_T of the images lo..hi-1: [B, C, H, W] float32."""

@@ -71,15 +71,16 @@ class TimeEmbedding(nn.Module):
     def __init__(self, base_channels: int) -> None:
         super().__init__()
         half = base_channels // 2
-        self.frequencies: Tensor
         exponents = torch.arange(half, dtype=torch.float32) * -(math.log(10_000.0) / (half - 1))
-        self.register_buffer("frequencies", exponents.exp(), persistent=False)
+        # Not a buffer, so that casting the network leaves it alone: in bfloat16 the angle at t = 999 is off by a radian.
+        self.frequencies = exponents.exp()
         width = 4 * base_channels
         self.dense = nn.ModuleList([nn.Linear(base_channels, width), nn.Linear(width, width)])
 
     def forward(self, t: Tensor) -> Tensor:
-        # The angles stay float32 in every precision: t = 999 has no exact bfloat16.
-        angles = t.to(torch.float32)[:, None] * self.frequencies.to(torch.float32)[None, :]
+        if self.frequencies.device != t.device:
+            self.frequencies = self.frequencies.to(t.device)
+        angles = t.to(torch.float32)[:, None] * self.frequencies[None, :]
         first, second = (cast(nn.Linear, layer) for layer in self.dense)
         embedding = torch.cat([angles.sin(), angles.cos()], dim=1).to(first.weight.dtype)
         hidden: Tensor = second(F.silu(first(embedding)))

@@ -64,6 +64,8 @@ class NoiseStream:
     """(C, H, W) of one image."""
     device: torch.device | str = "cpu"
     """Where the noise ends up; it is always drawn on the CPU."""
+    steps: int | None = None
+    """How many steps the walk has, when known: noise beyond the last one is then not drawn. It changes no number."""
     _chunk_index: int = field(default=-1, init=False, repr=False)
     _chunk: Tensor = field(default_factory=lambda: torch.empty(0), init=False, repr=False)
 
@@ -80,7 +82,12 @@ class NoiseStream:
         return batch_noise(self.seed, self.lo, self.hi, START, self.shape).to(self.device)
 
     def step(self, step: int) -> Tensor:
-        """The noise of one step (0 is the first executed): [B, C, H, W] standard normal float32; do not modify it."""
+        """The noise of one step (0 is the first executed): [B, C, H, W] standard normal float32; do not modify it.
+
+        Raises IndexError beyond the last step of a walk whose length is known.
+        """
+        if self.steps is not None and step >= self.steps:
+            raise IndexError(f"step {step} of a walk of {self.steps} steps")
         index, offset = divmod(step, self.chunk_steps)
         if index != self._chunk_index:
             self._chunk = self._draw(index)
@@ -90,6 +97,8 @@ class NoiseStream:
     def _draw(self, index: int) -> Tensor:
         """Chunk `index` as [steps, B, C, H, W]; each image draws its own from its own generator."""
         steps = self.chunk_steps
+        if self.steps is not None:
+            steps = max(1, min(steps, self.steps - index * steps))
         chunk = torch.empty(steps, self.hi - self.lo, *self.shape)
         for row, image in enumerate(range(self.lo, self.hi)):
             chunk[:, row] = image_noise(self.seed, image, f"step/{index}", (steps, *self.shape))

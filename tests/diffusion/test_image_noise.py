@@ -111,3 +111,14 @@ def test_an_empty_or_negative_range_is_refused(lo: int, hi: int) -> None:
         NoiseStream(0, lo, hi, SHAPE)
     with pytest.raises(ValueError, match="0 <= lo < hi"):
         batch_noise(0, lo, hi, "start", SHAPE)
+
+
+@pytest.mark.parametrize("steps", [1, 20, 256, 300])
+def test_knowing_the_length_of_the_walk_changes_no_number(steps: int) -> None:
+    shape = (1, 16, 16)
+    known, unknown = NoiseStream(0, 2, 5, shape, steps=steps), NoiseStream(0, 2, 5, shape)
+
+    for step in {0, steps // 2, steps - 1}:
+        assert torch.equal(known.step(step), unknown.step(step))
+    with pytest.raises(IndexError, match=f"of a walk of {steps} steps"):
+        known.step(steps)

@@ -206,3 +206,12 @@ def test_any_number_of_levels_works(num_levels: int) -> None:
     with torch.inference_mode():
         for num_skipped in range(num_levels):
             assert network.at_depth(images(2, sizes), torch.tensor([5, 5]), num_skipped).shape == (2, 2, 16, 16)
+
+
+def test_casting_the_network_leaves_the_angles_of_the_time_embedding_alone() -> None:
+    """In bfloat16 the frequencies would move the angle at t = 999 by more than a radian."""
+    network = seeded("zero")
+    exact = network.temb.frequencies.clone()
+
+    assert torch.equal(network.to(torch.bfloat16).temb.frequencies, exact)
+    assert network(images(1).bfloat16(), torch.tensor([999])).dtype == torch.bfloat16
