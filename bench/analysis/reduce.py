@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from bench.analysis import stats
 from bench.analysis.results import Point, Results, reference, same
+from bench.analysis.stats import Draws
 from bench.contracts import Scalar
 from bench.store.record import Record, Status
 from bench.suite.schema import Quantity
 
 Array = NDArray[np.float64]
-Index = NDArray[np.intp]
 
 DEFAULT_AT: Mapping[str, Mapping[str, Scalar]] = {"macs": {"counter": "dispatch"}}
 """Which of a metric's numbers is meant when a suite does not say: the counter that sees every operator."""
@@ -25,8 +25,7 @@ RELATIVE_UNIT = {"time_saved": "1", "speedup": "x", "ratio": "x"}
 
 PER_STAGE = frozenset({"total", "composed"})
 EXACT = frozenset({"total", "value"})
-ACROSS_VISITS: Mapping[str, Callable[..., Array]] = {"mean": np.mean, "min": np.min, "max": np.max}
-"""How the visits of a cell become one number; the median where nothing is said. The same inside a visit."""
+EXTREMES: Mapping[str, Callable[..., Array]] = {"min": np.min, "max": np.max}
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,6 @@ class Sample:
     """Every raw value, for the spread; empty for what is composed."""
     unit: str
     warnings: tuple[str, ...] = ()
-
-    @property
-    def everything(self) -> Index:
-        """The one resample [1, blocks] that draws every block once."""
-        return np.arange(len(self.parts))[None, :]
 
 
 def reduce(results: Results, point: Point, quantity: Quantity) -> Estimate | Missing:
@@ -162,7 +156,7 @@ def _plain(records: list[Record], quantity: Quantity) -> Sample | str:
     if len(records) == 1 and not records[0].part:
         blocks, parts = raw, tuple(f"{index}" for index in range(len(raw)))
     else:
-        inside = ACROSS_VISITS.get(quantity.reduce, np.median)
+        inside = np.mean if quantity.reduce == "mean" else EXTREMES.get(quantity.reduce, np.median)
         visits: dict[str, list[float]] = {}
         for record in records:
             visits.setdefault(_block(record), []).extend(record.values)
@@ -202,7 +196,7 @@ def _absolute(own: Sample, point: Point, quantity: Quantity) -> Estimate:
         if each.min() != each.max():
             differs = f"{quantity.metric} should be exact, but lies between {each.min():g} and {each.max():g}"
             facts = replace(facts, warnings=(*facts.warnings, differs))
-    return _with_interval(facts, own.parts, lambda index: _level(own.blocks, own.weights, index, quantity), quantity)
+    return _with_interval(facts, own.parts, lambda draws: _level(own.blocks, own.weights, draws, quantity), quantity)
 
 
 def _relative(own: Sample, base: Sample, cells: tuple[str, str], quantity: Quantity) -> Estimate:
@@ -212,18 +206,20 @@ def _relative(own: Sample, base: Sample, cells: tuple[str, str], quantity: Quant
     )
     shared = () if quantity.reduce in EXACT else tuple(part for part in own.parts if part in base.parts)
     if not shared:
-        mine, theirs = (_level(each.blocks, each.weights, each.everything, quantity) for each in (own, base))
+        mine, theirs = (
+            _level(each.blocks, each.weights, stats.everything(len(each.parts)), quantity) for each in (own, base)
+        )
         note = "the cell and its reference were not measured in the same rounds, so there is no interval"
         value = float(_against(mine, theirs, quantity)[0])
         return replace(facts, value=value, note=None if quantity.reduce in EXACT else note)
     own_blocks = own.blocks[:, [own.parts.index(part) for part in shared]]
     base_blocks = base.blocks[:, [base.parts.index(part) for part in shared]]
 
-    def statistic(index: Index) -> Array:
+    def statistic(draws: Draws) -> Array:
         if quantity.reduce == "median":
-            return _median_of_pairs(own_blocks[0], base_blocks[0], index, quantity)
-        mine = _level(own_blocks, own.weights, index, quantity)
-        return _against(mine, _level(base_blocks, base.weights, index, quantity), quantity)
+            return _median_of_pairs(own_blocks[0], base_blocks[0], draws, quantity)
+        mine = _level(own_blocks, own.weights, draws, quantity)
+        return _against(mine, _level(base_blocks, base.weights, draws, quantity), quantity)
 
     return _with_interval(facts, shared, statistic, quantity)
 
@@ -244,13 +240,13 @@ def _facts(own: Sample, cells: tuple[str, ...], quantity: Quantity) -> Estimate:
 
 
 def _with_interval(
-    facts: Estimate, parts: tuple[str, ...], statistic: Callable[[Index], Array], quantity: Quantity
+    facts: Estimate, parts: tuple[str, ...], statistic: Callable[[Draws], Array], quantity: Quantity
 ) -> Estimate:
     """The statistic of all blocks, and its interval where these blocks allow one."""
-    value = float(statistic(np.arange(len(parts))[None, :])[0])
+    value = float(statistic(stats.everything(len(parts)))[0])
     if facts.exact:
         return replace(facts, value=value)
-    if quantity.reduce in ("min", "max"):
+    if quantity.reduce in EXTREMES:
         return replace(facts, value=value, note="an extreme value has no interval")
     if note := stats.why_no_interval(parts):
         return replace(facts, value=value, note=note)
@@ -259,20 +255,23 @@ def _with_interval(
     return replace(facts, value=value, low=low, high=high, note=one if _processes(parts) == 1 else None)
 
 
-def _level(blocks: Array, weights: Array, index: Index, quantity: Quantity) -> Array:
-    """The number of each resample: sum over stages of weight x middle of the drawn blocks; index [resamples, n]."""
-    middle = ACROSS_VISITS.get(quantity.reduce, np.median)
-    total = np.zeros(len(index))
+def _level(blocks: Array, weights: Array, draws: Draws, quantity: Quantity) -> Array:
+    """The number of each resample: sum over stages of weight x middle of the drawn blocks [stages, n]."""
+    if quantity.reduce in EXTREMES:
+        extreme = EXTREMES[quantity.reduce](blocks, axis=1)
+        return np.full(draws.counts.shape[1], float(weights @ extreme))
+    middle = draws.means if quantity.reduce == "mean" else draws.medians
+    total = np.zeros(draws.counts.shape[1])
     for row, weight in zip(blocks, weights, strict=True):
-        total += weight * middle(row[index], axis=1)
+        total += weight * middle(row)
     return total
 
 
-def _median_of_pairs(mine: Array, theirs: Array, index: Index, quantity: Quantity) -> Array:
+def _median_of_pairs(mine: Array, theirs: Array, draws: Draws, quantity: Quantity) -> Array:
     """The median over pairs of blocks, for each resample."""
     if quantity.relative == "difference":
-        return np.median((mine - theirs)[index], axis=1)
-    ratio = np.median((mine / theirs)[index], axis=1)
+        return draws.medians(mine - theirs)
+    ratio = draws.medians(mine / theirs)
     return _against(ratio, np.ones_like(ratio), quantity)
 
 

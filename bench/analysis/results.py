@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.contracts import Scalar
 from bench.store.attempts import current
 from bench.store.record import Record
 from bench.suite.schema import Cell
+
+Key = tuple[tuple[bool, Scalar], ...]
 
 
 @dataclass(frozen=True)
@@ -32,33 +34,38 @@ class Point:
     def has(self, name: str) -> bool:
         return name in self.factors or name.removeprefix("conditions.") in self.conditions
 
-    def matches(self, wanted: Mapping[str, Scalar]) -> bool:
-        """Whether the cell has every one of these factors, with these values."""
-        return all(self.has(name) and same(self.value(name), value) for name, value in wanted.items())
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
     """Cells in planned order, and what was measured of each."""
 
     points: tuple[Point, ...]
     by_metric: Mapping[tuple[str, str], tuple[Record, ...]]
     """(cell id, metric) -> records of the last whole attempt at every visit, in file order."""
+    _found: dict[tuple[str, ...], dict[Key, list[Point]]] = field(default_factory=dict, init=False, repr=False)
+    """Names that were looked for -> their values -> cells: filled as questions come."""
 
     def records(self, cell: str, metric: str) -> tuple[Record, ...]:
         return self.by_metric.get((cell, metric), ())
 
     def find(self, wanted: Mapping[str, Scalar]) -> tuple[Point, ...]:
         """Every cell with these factors, in order."""
-        return tuple(point for point in self.points if point.matches(wanted))
+        names = tuple(sorted(wanted))
+        if names not in self._found:
+            index: dict[Key, list[Point]] = {}
+            for point in self.points:
+                if all(map(point.has, names)):
+                    index.setdefault(as_key(point.value(name) for name in names), []).append(point)
+            self._found[names] = index
+        return tuple(self._found[names].get(as_key(wanted[name] for name in names), ()))
 
     def values(self, name: str, among: Iterable[Point] | None = None) -> tuple[Scalar, ...]:
         """The different values of a factor, in order of first appearance; cells without it are left out."""
-        found: list[Scalar] = []
+        found: dict[Key, Scalar] = {}
         for point in self.points if among is None else among:
-            if point.has(name) and not any(same(point.value(name), value) for value in found):
-                found.append(point.value(name))
-        return tuple(found)
+            if point.has(name):
+                found.setdefault(as_key([point.value(name)]), point.value(name))
+        return tuple(found.values())
 
     def factor_names(self) -> tuple[str, ...]:
         """Every factor and condition that some cell has, in order of first appearance."""
@@ -70,6 +77,11 @@ def same(one: Scalar, other: Scalar) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
+def as_key(values: Iterable[Scalar]) -> Key:
+    """Something to look values up by: equal exactly when they are all the same."""
+    return tuple((isinstance(value, bool), value) for value in values)
+
+
 def collect(records: Iterable[Record], planned: Sequence[Cell] = ()) -> Results:
     """Index records. planned: the suite's cells, so that what was never measured is known to be missing.
 
@@ -78,17 +90,19 @@ def collect(records: Iterable[Record], planned: Sequence[Cell] = ()) -> Results:
     """
     grouped: dict[tuple[str, str], list[Record]] = {}
     first: dict[str, Record] = {}
+    metrics: dict[str, dict[str, None]] = {}
     for attempt in current(records).values():
         for record in attempt.records:
             grouped.setdefault((record.cell, record.metric), []).append(record)
             first.setdefault(record.cell, record)
+            metrics.setdefault(record.cell, {})[record.metric] = None
     points = [
         Point(cell.id, cell.factors, cell.conditions.model_dump(), cell.seed, tuple(each.name for each in cell.metrics))
         for cell in planned
     ]
     known = {point.id for point in points}
     points += [
-        Point(cell, record.factors, record.conditions, record.seed, tuple(m for c, m in grouped if c == cell))
+        Point(cell, record.factors, record.conditions, record.seed, tuple(metrics[cell]))
         for cell, record in first.items()
         if cell not in known
     ]
@@ -101,7 +115,12 @@ def reference(results: Results, point: Point, to: Mapping[str, Scalar]) -> Point
     Where `to` replaces a name (`model: ddpm-unet`), the parameters of the old and the new thing need not match unless
     both have them.
     """
-    found = [other for other in results.find(to) if other.seed == point.seed and _alike(point, other, to)]
+    everything = {**point.conditions, **point.factors}
+    if to.keys() <= everything.keys():  # the usual case, without looking at every cell
+        twins = [each for each in results.find({**everything, **to}) if _alike(point, each, to)]
+        if len(twins) == 1:
+            return twins[0]
+    found = [each for each in results.find(to) if _alike(point, each, to)]
     wanted = ", ".join(f"{name} = {value}" for name, value in to.items())
     if len(found) == 1:
         return found[0]
@@ -112,6 +131,8 @@ def reference(results: Results, point: Point, to: Mapping[str, Scalar]) -> Point
 
 def _alike(point: Point, other: Point, to: Mapping[str, Scalar]) -> bool:
     """Whether two cells agree in everything that `to` does not name."""
+    if point.seed != other.seed:
+        return False
     names = (
         (point.factors.keys() | other.factors.keys() | point.conditions.keys() | other.conditions.keys())
         - {name.removeprefix("conditions.") for name in to}

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Vector = NDArray[np.float64]
-Matrix = NDArray[np.float64]
+Counts = NDArray[np.unsignedinteger[Any]]
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -67,16 +69,39 @@ def why_no_interval(parts: Sequence[str]) -> str | None:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Resamples of n blocks, as how often each block was drawn in each: counts [n, resamples]."""
+
+    counts: Counts
+
+    def medians(self, values: Vector) -> Vector:
+        """The median of each resample of block values [n] -> [resamples]."""
+        order = np.argsort(values, kind="stable")
+        below = self.counts[order].cumsum(axis=0, dtype=self.counts.dtype)
+        ordered: Vector = np.asarray(values, dtype=np.float64)[order]
+        count = len(values)
+        upper: Vector = ordered[(below <= count // 2).sum(axis=0)]
+        lower: Vector = upper if count % 2 else ordered[(below <= count // 2 - 1).sum(axis=0)]
+        return (lower + upper) / 2
+
+    def means(self, values: Vector) -> Vector:
+        """The mean of each resample of block values [n] -> [resamples]."""
+        total: Vector = np.asarray(values, dtype=np.float64) @ self.counts.astype(np.float64)
+        return total / len(values)
+
+
+def everything(count: int) -> Draws:
+    """The one resample that draws each of `count` blocks once: the data itself."""
+    return Draws(np.ones((count, 1), dtype=_counting(count)))
+
+
 def bootstrap(
-    parts: Sequence[str],
-    statistic: Callable[[NDArray[np.intp]], Vector],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
+    parts: Sequence[str], statistic: Callable[[Draws], Vector], *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> tuple[float, float]:
     """Ends of the 95 % percentile interval of a statistic under the two-stage cluster bootstrap.
 
-    parts: name of each block, `p<process>r<round>`. statistic: block indices [resamples, blocks] -> [resamples].
+    parts: name of each block, `p<process>r<round>`. statistic: draws of these blocks -> one number for each resample.
     The same parts and seed give the same resamples, so numbers of one table move together and a report is
     reproducible to the last bit. Raises ValueError for fewer than MIN_BLOCKS blocks.
     """
@@ -86,29 +111,38 @@ def bootstrap(
     resamples = min(resamples, max(1000, MANY // count))
     rows = max(1, CHUNK // count)
     processes = tuple(process_of(part) for part in parts)
-    values = np.concatenate(
-        [statistic(_draw(processes, min(rows, resamples - start), seed + start)) for start in range(0, resamples, rows)]
-    )
+    values = [
+        statistic(_draw(processes, min(rows, resamples - start), seed + start)) for start in range(0, resamples, rows)
+    ]
     tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
+    low, high = np.quantile(np.concatenate(values), [tail, 1 - tail])
     return float(low), float(high)
 
 
-@lru_cache(maxsize=32)
-def _draw(processes: tuple[str, ...], resamples: int, seed: int) -> NDArray[np.intp]:
-    """Indices [resamples, blocks]: for each process a process drawn instead, for each of its blocks one of that one's.
+@lru_cache(maxsize=8)
+def _draw(processes: tuple[str, ...], resamples: int, seed: int) -> Draws:
+    """For each process a process drawn in its place, and for each of its blocks one of that one's.
 
     Every process counts as often as it has blocks, and every resample has as many blocks as the data.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
-    names = list(dict.fromkeys(processes))
-    members = [np.flatnonzero(np.array([each == name for each in processes])) for name in names]
-    sizes = np.array([len(each) for each in members])
-    table = np.zeros((len(names), sizes.max()), dtype=np.intp)
-    for row, each in zip(table, members, strict=True):
+    members: dict[str, list[int]] = {}
+    for block, process in enumerate(processes):
+        members.setdefault(process, []).append(block)
+    sizes = np.array([len(each) for each in members.values()])
+    table = np.zeros((len(members), sizes.max()), dtype=np.intp)
+    for row, each in zip(table, members.values(), strict=True):
         row[: len(each)] = each
-    chosen = rng.integers(0, len(names), (resamples, len(names)))[:, np.repeat(np.arange(len(names)), sizes)]
+    owner = np.repeat(np.arange(len(members)), sizes)
+    chosen = rng.integers(0, len(members), (resamples, len(members)))[:, owner]
     within = np.floor(rng.random(chosen.shape) * sizes[chosen]).astype(np.intp)
-    indices: NDArray[np.intp] = table[chosen, within]
-    indices.setflags(write=False)
-    return indices
+    drawn = table[chosen, within] * resamples + np.arange(resamples)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=len(processes) * resamples).astype(_counting(len(processes)))
+    counts = counts.reshape(len(processes), resamples)
+    counts.setflags(write=False)
+    return Draws(counts)
+
+
+def _counting(count: int) -> type[np.unsignedinteger[Any]]:
+    """The smallest type that can count to `count`."""
+    return np.uint8 if count < 2**8 else np.uint16 if count < 2**16 else np.uint32

@@ -9,7 +9,7 @@ from bench import units
 from bench.analysis import stats
 from bench.analysis.published import Printed, Published, PublishedTable, read_published
 from bench.analysis.reduce import Estimate, Missing, reduce
-from bench.analysis.results import Point, Results, same
+from bench.analysis.results import Key, Point, Results, as_key, same
 from bench.contracts import Scalar
 from bench.errors import UserError
 from bench.report import provenance, words
@@ -96,12 +96,12 @@ def find_published(ref: PublishedRef | None) -> tuple[tuple[Published, Published
 
 def row_keys(results: Results, names: Sequence[str]) -> tuple[tuple[Scalar, ...], ...]:
     """The combinations of the row factors that some cell has, in order of first appearance."""
-    keys = [tuple(point.value(name) for name in names) for point in results.points if all(map(point.has, names))]
-    found: list[tuple[Scalar, ...]] = []
-    for key in keys:
-        if not any(all(map(same, key, other)) for other in found):
-            found.append(key)
-    return tuple(found)
+    found: dict[Key, tuple[Scalar, ...]] = {}
+    for point in results.points:
+        if all(map(point.has, names)):
+            values = tuple(point.value(name) for name in names)
+            found.setdefault(as_key(values), values)
+    return tuple(found.values())
 
 
 def outcome(measured: Measured, points: Sequence[Point], quantity: Quantity) -> Outcome:

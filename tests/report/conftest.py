@@ -186,7 +186,9 @@ def make_records(cells: tuple[Cell, ...]) -> Iterator[Record]:
         depth = [k_of(t, c) for t in range(1000)]
         yield replace(base, metric="stages", unit="1", values=tuple(map(float, depth)))
         for which, count in (("total", 1_234_567.0), ("trainable", 1_234_567.0)):
-            yield replace(base, metric="parameters", unit="parameters", at={"which": which}, values=(count,), siblings=2)
+            yield replace(
+                base, metric="parameters", unit="parameters", at={"which": which}, values=(count,), siblings=2
+            )
         for stage in sorted(set(depth)):
             for counter in ("fvcore", "dispatch"):
                 at = {"stage": stage, "calls": depth.count(stage), "counter": counter}
@@ -246,9 +248,12 @@ def make_info(suite_text: str = SUITE) -> RunInfo:
 
 def write_run(root: Path, info: RunInfo, records: Iterator[Record] | tuple[Record, ...]) -> Path:
     """A run folder below `root`."""
-    with writing(root, info.suite, "a test") as folder, new_run(folder, info) as path:
-        with LineWriter(path / "records.jsonl") as writer:
-            writer.append(tuple(records))
+    with (
+        writing(root, info.suite, "a test") as folder,
+        new_run(folder, info) as path,
+        LineWriter(path / "records.jsonl") as writer,
+    ):
+        writer.append(tuple(records))
     return root / info.suite / info.id
 
 
