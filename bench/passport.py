@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
@@ -83,7 +84,8 @@ def passport_path(weights: Path) -> Path:
 def write_passport(passport: Passport, weights: Path) -> Path:
     """Write the passport beside the weights file; returns its path."""
     path = passport_path(weights)
-    temporary = path.with_name(f".{path.name}.partial")
+    # Two workers may load a new checkpoint at the same moment: each writes a file of its own, the last one stays.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     temporary.write_text(json.dumps(asdict(passport), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     temporary.replace(path)
     return path
