@@ -22,7 +22,7 @@ from bench.passport import (
 )
 from models.checkpoints.diffusers_folder import find_folder
 from models.checkpoints.diffusers_names import is_attention_weight
-from models.checkpoints.formats import Format, Selection, WrongLayout, drift_note, select
+from models.checkpoints.formats import Format, Selection, WrongLayout, drift_note, select, variant_note
 from models.checkpoints.probe import measure_probe
 from models.checkpoints.safe_load import Checkpoint, open_checkpoint
 
@@ -131,15 +131,20 @@ def select_for(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]], 
         found = {key: _as_convolution(key, shape) for key, shape in found.items()}
     problems = differences(found, expected)
     if problems:
-        note = (
-            drift_note(found, expected, checkpoint.scalars.get("version")) if selection.format == "lucidrains" else ""
-        )
+        note = _why(selection, expected, checkpoint)
         raise checkpoint.source.refuse(f"made for another network: {note or _first(problems)}")
     for key, name in selection.names.items():
         dtype = checkpoint.tensors[name].dtype
         if dtype not in WEIGHT_DTYPES:
             raise checkpoint.source.refuse(f"tensor {name!r} for {key} is {dtype}, expected {', '.join(WEIGHT_DTYPES)}")
     return selection
+
+
+def _why(selection: Selection, expected: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> str:
+    """The cause of the differences, for the layouts whose variants are known; or nothing."""
+    if selection.format == "lucidrains":
+        return drift_note(selection.names, expected, checkpoint.scalars.get("version"))
+    return variant_note(selection.names, expected) if selection.format == "cddpm" else ""
 
 
 def differences(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> list[str]:

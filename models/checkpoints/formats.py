@@ -143,6 +143,21 @@ def drift_note(names: Iterable[str], expected: Iterable[str], version: Scalar) -
     return f"{said}{' and '.join(reasons)}; the network here is that of versions before 1.9.0" if reasons else ""
 
 
+def variant_note(names: Iterable[str], expected: Iterable[str]) -> str:
+    """Which variant of the continuous U-Net a milestone holds, when that is not the network's, or nothing."""
+    kept, wanted = _cunet_variant(names), _cunet_variant(expected)
+    if kept == wanted:
+        return ""
+    return f"the milestone has {kept}, the network here {wanted}; choose the model's attention and norm to match"
+
+
+def _cunet_variant(names: Iterable[str]) -> str:
+    names = set(names)
+    attentions = {name.split(".")[0] for name in names if name.startswith("attention_")}
+    norm = "group norms" if _any(names, ".odefunc.norm1.weight") else "no group norms"
+    return f"{len(attentions)} attentions and {norm}"
+
+
 def _any(names: set[str], part: str) -> bool:
     return any(part in name for name in names)
 

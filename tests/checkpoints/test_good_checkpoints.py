@@ -384,6 +384,35 @@ def test_the_drift_between_library_versions_is_named(tmp_path: Path) -> None:
     assert "RMSNorm" in message and "2.0.0" in message
 
 
+def released_cunet(**sizes: str) -> nn.Module:
+    module = pytest.importorskip("models.cunet_released")
+    network: nn.Module = module.ReleasedCUNet(module.ReleasedSizes(image_size=16, width=4, depth=4, **sizes))
+    return network
+
+
+@pytest.mark.parametrize("sizes", [{}, {"attention": "five"}, {"attention": "five", "norm": "group"}], ids=str)
+def test_every_variant_of_the_continuous_unet_comes_out_of_its_milestone(tmp_path: Path, sizes: dict[str, str]) -> None:
+    torch.manual_seed(0)
+    saved, network = released_cunet(**sizes), released_cunet(**sizes)
+    wrapped = {f"ema_model.model.{key}": tensor for key, tensor in saved.state_dict().items()}
+    torch.save({"step": 500_000, "model": {}, "ema": wrapped, "version": "1.8.3"}, tmp_path / "model-500.pt")
+
+    weights, _ = load_weights(network, str(tmp_path / "model-500.pt"), shipped=None)
+
+    assert same(network, saved.state_dict())
+    assert read_passport(tmp_path / "model-500.pt").format == "cddpm"
+    assert (weights.ema, weights.steps) == (True, 500_000)
+
+
+def test_another_variant_of_the_continuous_unet_is_named(tmp_path: Path) -> None:
+    saved = released_cunet(attention="five", norm="group")
+    wrapped = {f"model.{key}": tensor for key, tensor in saved.state_dict().items()}
+    torch.save({"step": 240_000, "model": wrapped, "version": "1.8.3"}, tmp_path / "model-240.pt")
+
+    with pytest.raises(BadCheckpoint, match="has 5 attentions and group norms, the network here 2 attentions and no"):
+        load_weights(released_cunet(), str(tmp_path / "model-240.pt"), shipped=None)
+
+
 def test_no_drift_is_named_where_there_is_none() -> None:
     assert drift_note(["init_conv.weight"], ["init_conv.bias"], "1.8.3") == ""
 
