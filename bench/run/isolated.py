@@ -42,7 +42,7 @@ Steps = Generator[Happening | WorkerProcess, None, None]
 class _Lane:
     """One worker's plan in progress."""
 
-    kind: MetricKind
+    shares: bool
     steps: Steps
 
 
@@ -64,7 +64,7 @@ class IsolatedExecutor:
             while queue or lanes:
                 if queue and self._may_begin(queue[0], lanes):
                     plan = queue.popleft()
-                    lanes.append(_Lane(plan.kind, self._steps(plan, setting)))
+                    lanes.append(_Lane(plan.shares, self._steps(plan, setting)))
                     continue
                 busy: list[WorkerProcess] = []
                 for lane in tuple(lanes):
@@ -81,11 +81,11 @@ class IsolatedExecutor:
                 lane.steps.close()
 
     def _may_begin(self, plan: WorkerPlan, lanes: Sequence[_Lane]) -> bool:
-        """Whether a plan may run beside the lanes there are: alone, or as one of several that measure memory."""
+        """Whether a plan may run beside the lanes there are: alone, or as one of several that only count bytes."""
         if not lanes:
             return True
-        together = min(self.memory_workers, available_processors() // plan.threads) if plan.device == "cpu" else 1
-        return len(lanes) < together and plan.kind == "memory" and all(lane.kind == "memory" for lane in lanes)
+        together = min(self.memory_workers, available_processors() // plan.threads)
+        return len(lanes) < together and plan.shares and all(lane.shares for lane in lanes)
 
     def _steps(self, plan: WorkerPlan, setting: Setting) -> Steps:
         """All visits of one plan, one after another, with as many workers as it takes."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TextIO, cast
+from typing import Protocol, TextIO, cast
 
 from bench.run.schedule import Visit
 from bench.store.record import Record, Status
-
-if TYPE_CHECKING:
-    from rich.progress import TaskID
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class Unbreakable:
     def write(self, text: str) -> int:
         if not self._broken:
             try:
-                return self._stream.write(text)
+                self._stream.write(_encodable(text, self.encoding))
             except (OSError, ValueError):
                 self._broken = True
         return len(text)
@@ -149,7 +147,7 @@ class PlainProgress:
 
 
 class LiveProgress:
-    """A bar at the bottom of a terminal: visits and cells done, what is measured now, elapsed and estimated time.
+    """A bar at the bottom of a terminal: visits and cells done, elapsed and estimated time, what is measured now.
 
     Drawn only when something happens, between two visits: the clock in it stands still while a cell is timed.
     """
@@ -157,60 +155,52 @@ class LiveProgress:
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         """clock: seconds, never backwards."""
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        from rich.live import Live
 
         self._clock = clock
         self._began = clock()
-        self._bar = Progress(
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f} %  {task.fields[counts]}", markup=False),
-            TextColumn("{task.fields[times]}", markup=False),
-            TextColumn("{task.fields[now]}", markup=False),
-            console=Console(file=cast(TextIO, Unbreakable(stream)), emoji=False, markup=False, highlight=False),
-            auto_refresh=False,
-            redirect_stdout=False,
-            redirect_stderr=False,
-            transient=True,
+        self._console = Console(
+            file=cast(TextIO, Unbreakable(stream)), emoji=False, markup=False, highlight=False, soft_wrap=True
         )
-        self._task: TaskID | None = None
+        self._live = Live(
+            console=self._console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False, transient=True
+        )
 
     def start(self, visits: Sequence[Visit]) -> None:
         if visits:
-            self._bar.start()
-            self._task = self._bar.add_task("", total=len(visits), counts="", times="", now="")
+            self._live.start()
 
     def cell(self, step: Step) -> None:
-        self._show(
-            completed=step.done,
-            total=step.of,
-            counts=f"{step.cells_done} of {step.cells} cells",
-            times=f"{duration(self._clock() - self._began)}{_left(step.left_s)}",
-            now=f"{stage(step.visit)}: {step.visit.metric.name} of {step.visit.cell.id}",
-        )
+        from rich.console import Group
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+        from rich.text import Text
+
+        done = f"{100 * step.done / step.of:3.0f} %  {step.cells_done} of {step.cells} cells"
+        times = f"{duration(self._clock() - self._began)}{_left(step.left_s)}"
+        line = Table.grid(padding=(0, 1))
+        line.add_row(ProgressBar(step.of, step.done, width=20), Text(f"{done}  {times}", no_wrap=True))
+        now = f"{stage(step.visit)}: {step.visit.metric.name} of {step.visit.cell.id}"
+        self._live.update(Group(line, Text(now, no_wrap=True, overflow="ellipsis")), refresh=True)
 
     def ended(self, visit: Visit, records: Sequence[Record]) -> None:
         for line in _missed_lines(records):
             self.note(line)
 
     def note(self, text: str) -> None:
-        self._bar.console.print(text)
+        self._console.print(text)
 
     def finish(self, summary: str) -> None:
-        if self._task is not None:
-            self._bar.stop()
-        self._bar.console.print(summary)
-
-    def _show(self, **fields: Any) -> None:
-        if self._task is not None:
-            self._bar.update(self._task, **fields)
-            self._bar.refresh()
+        self._live.stop()
+        self._console.print(summary)
 
 
 def progress_for(stream: TextIO, *, quiet: bool = False) -> Progress:
     """The progress that fits a stream: a bar on a terminal, lines elsewhere."""
     if quiet:
         return QuietProgress()
-    return LiveProgress(stream) if stream.isatty() else PlainProgress(stream)
+    live = stream.isatty() and os.environ.get("TERM") != "dumb"
+    return LiveProgress(stream) if live else PlainProgress(stream)
 
 
 def stage(visit: Visit) -> str:
@@ -235,6 +225,12 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _encodable(text: str, encoding: str | None) -> str:
+    """Text as a stream can show it: what its encoding lacks is written as an escape."""
+    name = encoding or "utf-8"
+    return text.encode(name, "backslashreplace").decode(name)
 
 
 def _group(visit: Visit) -> str:

@@ -79,6 +79,11 @@ class WorkerPlan:
     device: str
     visits: tuple[Visit, ...]
 
+    @property
+    def shares(self) -> bool:
+        """Whether another such worker may run at the same time: only bytes are read, and on the processor's side."""
+        return self.kind == "memory" and self.device == "cpu" and all(v.spec.unit == "bytes" for v in self.visits)
+
 
 def plan(cells: Sequence[Cell], seed: int, spec: Callable[[str], MetricSpec] = metric_spec) -> tuple[WorkerPlan, ...]:
     """Everything that is to be measured, in the order in which it will be.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.errors import BenchError, ExitCode, SaveError
 from bench.registry import load_plugins
+from bench.run import environment
 from bench.run.isolated import IsolatedExecutor
 from bench.run.progress import QuietProgress
 from bench.run.runner import run_suite
@@ -30,6 +31,8 @@ class Acknowledging(QuietProgress):
 
 
 def main(results: str, seconds: str = "0.01") -> int:
+    # Editing this project while its tests run must not look like another program to the continued run.
+    environment.code_hash = lambda: "0" * 64  # type: ignore[assignment]
     load_plugins([PLUGIN])
     fake = sys.modules["bench_plugin_fake_plugin"]
     metrics = ("fake-exact", "fake-time", Ref(name="fake-stages", params={"stages": 8}))

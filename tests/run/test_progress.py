@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -144,7 +145,36 @@ def test_live_progress_shows_text_as_it_is_and_never_as_markup(visits: list[Visi
     assert "[bold]not bold[/bold] :smile:" in stream.getvalue()
 
 
-def test_progress_fits_the_stream() -> None:
+def test_live_progress_fits_a_narrow_terminal(visits: list[Visit], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    long = Visit(visits[0].cell.model_copy(update={"id": f"toy/{'x' * 200}"}), visits[0].metric, visits[0].spec)
+    stream = Terminal()
+
+    progress = LiveProgress(stream)
+    progress.start([long])
+    progress.cell(Step(long, 45, 150, 13, 15, 7500.0))
+
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-z]", "", stream.getvalue(), flags=re.IGNORECASE).splitlines()
+    assert "13 of 15 cells  0 s, about 2 h 5 min left" in lines[0]
+    assert max(len(line) for line in lines) <= 80
+    assert lines[1].endswith("…")
+
+
+def test_what_a_terminal_cannot_show_is_written_as_an_escape(visits: list[Visit]) -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+
+    progress = PlainProgress(stream)
+    progress.note("ellipsis … and surrogate \udcff")
+    progress.note("still there")
+
+    assert raw.getvalue() == b"ellipsis \\u2026 and surrogate \\udcff\nstill there\n"
+
+
+def test_progress_fits_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(progress_for(Terminal()), PlainProgress)
+    monkeypatch.setenv("TERM", "xterm")
     assert isinstance(progress_for(Terminal()), LiveProgress)
     assert isinstance(progress_for(io.StringIO()), PlainProgress)
     assert isinstance(progress_for(Terminal(), quiet=True), QuietProgress)

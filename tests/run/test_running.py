@@ -456,6 +456,62 @@ def test_disk_that_fills_up_stops_the_run_and_keeps_what_was_saved(
     assert inline.run(*cells).measured == 2
 
 
+class Cut(BaseException):
+    """The end of the program, at any system call."""
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_program_cut_at_any_system_call_loses_and_repeats_nothing_saved(
+    inline: Any, make_cell: MakeCell, make_suite: MakeSuite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half: bool
+) -> None:
+    """half: a write puts half of its bytes into the file before the end. The run begins by carrying numbers over."""
+    old, new = make_cell({"level": 1}, ["fake-stages"]), make_cell({"level": 2}, ["fake-stages"])
+    real = {name: getattr(os, name) for name in ("write", "fsync", "rename")}
+    calls = 0
+
+    def cutting(name: str, at: int) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                if name == "write" and half:
+                    real["write"](arguments[0], arguments[1][: len(arguments[1]) // 2])
+                raise Cut
+            return real[name](*arguments)
+
+        return call
+
+    whole: dict[tuple[str, ...], tuple[float, ...]] = {}
+    for at in range(1000):  # 0 is never reached: an undisturbed run
+        inline.results, inline.ledger = tmp_path / f"cut-{at}", tmp_path / f"ledger-{at}.tsv"
+        inline.run(old)
+        calls = 0
+        for name in real:
+            monkeypatch.setattr(os, name, cutting(name, at))
+        monkeypatch.delenv("FAKE_LEDGER")
+        try:
+            inline.run(old, new, suite=make_suite("Edited"))
+            uncut = True
+        except Cut:
+            uncut = False
+        for name, function in real.items():
+            monkeypatch.setattr(os, name, function)
+        monkeypatch.setenv("FAKE_LEDGER", str(inline.ledger))
+        runs = [load_run(inline.results / "toy" / run) for run in run_ids(inline.results, "toy")]
+        saved = {key for run in runs for key in run.found.attempts}
+
+        outcome = inline.run(old, new, suite=make_suite("Edited"))
+
+        assert outcome.exit_code is ExitCode.OK
+        assert len(inline.executions) == 8 - len(saved)
+        whole = whole or values(outcome.path)
+        assert values(outcome.path) == whole
+        assert not list((inline.results / "toy").glob(".new*"))
+        if at and uncut:
+            break
+    assert at > 15
+
+
 def test_executor_that_forgets_a_cell_leaves_a_failure_and_not_a_hole(inline: Any, make_cell: MakeCell) -> None:
     class Forgetful(NoExecutor):
         def run(self, plans: Sequence[WorkerPlan], setting: Setting) -> Generator[Happening, None, None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -40,6 +41,17 @@ def test_one_worker_does_everything_that_is_not_sensitive(make_cell: MakeCell, k
 
 def test_memory_gets_a_process_for_every_number(make_cell: MakeCell) -> None:
     assert [len(worker) for worker in visits(plan(cells(make_cell), 0), "memory")] == [1, 1, 1]
+
+
+def test_only_workers_that_count_bytes_may_run_beside_another(make_cell: MakeCell) -> None:
+    plans = {worker.kind: worker for worker in plan(cells(make_cell), 0)}
+    on_cuda = plan([make_cell({}, ["fake-bytes"], conditions={"device": "cuda"})], 0)
+
+    assert {kind for kind, worker in plans.items() if worker.shares} == {"memory"}
+    assert not on_cuda[0].shares
+    (visit,) = plans["memory"].visits
+    seconds = replace(visit, spec=replace(visit.spec, unit="s"))
+    assert not replace(plans["memory"], visits=(seconds,)).shares
 
 
 def test_timing_visits_every_cell_in_every_round_of_every_process(make_cell: MakeCell) -> None:

@@ -174,6 +174,29 @@ def test_run_that_could_not_be_finished_does_not_appear(tmp_path: Path, info: Ru
     assert sorted(path.name for path in (tmp_path / "toy").iterdir()) == [".lock", info.id]
 
 
+def test_run_is_on_disk_before_and_after_it_gets_its_name(
+    tmp_path: Path, info: RunInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    sync_really, rename_really = os.fsync, os.rename
+
+    def sync_and_tell(fd: int) -> None:
+        calls.append(str(Path(f"/proc/self/fd/{fd}").readlink().relative_to(tmp_path)))
+        sync_really(fd)
+
+    def rename_and_tell(old: Path, new: Path) -> None:
+        calls.append("rename")
+        rename_really(old, new)
+
+    with writing(tmp_path, "toy", "this test") as folder:
+        monkeypatch.setattr(os, "fsync", sync_and_tell)
+        monkeypatch.setattr(os, "rename", rename_and_tell)
+        with new_run(folder, info):
+            pass
+
+    assert calls == ["toy/.new/run.json", "toy/.new/artifacts", "toy/.new", "rename", "toy"]
+
+
 def test_second_writer_is_refused_with_the_name_of_the_first(tmp_path: Path) -> None:
     with (
         writing(tmp_path, "toy", "process 4711 (bench run toy.yaml)"),

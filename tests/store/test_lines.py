@@ -229,6 +229,28 @@ def test_failed_sync_is_a_save_error_and_the_lines_are_not_counted_on(
     assert read_lines(path).records == (record(), record(part="p0r2"))
 
 
+def test_lines_and_the_name_of_the_file_are_on_disk_when_append_returns(
+    path: Path, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[tuple[str, str]] = []
+    write_really, sync_really = os.write, os.fsync
+
+    def write_and_tell(fd: int, data: memoryview) -> int:
+        calls.append(("write", str(Path(f"/proc/self/fd/{fd}").readlink())))
+        return write_really(fd, data)
+
+    def sync_and_tell(fd: int) -> None:
+        calls.append(("sync", str(Path(f"/proc/self/fd/{fd}").readlink())))
+        sync_really(fd)
+
+    monkeypatch.setattr(os, "write", write_and_tell)
+    monkeypatch.setattr(os, "fsync", sync_and_tell)
+    write(path, record())
+    write(path, record())
+
+    assert calls == [("sync", str(path.parent)), *[("write", str(path)), ("sync", str(path))] * 2]
+
+
 def test_short_writes_are_continued(path: Path, record: MakeRecord, monkeypatch: pytest.MonkeyPatch) -> None:
     write_all = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: write_all(fd, data[:7]))
