@@ -12,10 +12,11 @@ from bench.analysis.results import Point, same
 from bench.contracts import Scalar
 from bench.report import words
 from bench.report.document import Figure, Panel, Series
+from bench.report.grids import Grid, Measured, make_grid, outcome, written
 from bench.report.panels import axis_label, grid_series, interval_note, missing_notes, y_range
 from bench.report.plain import clean, factor_text, label, short
+from bench.report.printed import find_published, printed_for
 from bench.report.stage_figures import stage_times_figure, stages_figure
-from bench.report.tables import Grid, Measured, find_published, make_grid, outcome, printed_for, written
 from bench.suite.schema import FigureSpec, Quantity
 
 SUPPORTED = ("bars", "lines", "stages", "stage_times", "pareto")

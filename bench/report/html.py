@@ -28,7 +28,8 @@ def render_html(report: Report) -> str:
     """The whole page as a text."""
     from markupsafe import Markup
 
-    from bench.report.draw import colour_of, inline
+    from bench.report.palette import colour_of
+    from bench.report.svg import inline
 
     def pictures(figure: Figure, prefix: str) -> list[Markup]:
         return [Markup(inline(svg, f"{prefix}p{index}")) for index, svg in enumerate(figure.panel_svgs)]

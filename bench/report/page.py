@@ -15,14 +15,15 @@ from bench.errors import SaveError, SuiteError, UserError, did_you_mean
 from bench.report import provenance, words
 from bench.report.csv import csv_files
 from bench.report.document import Fact, Facts, Failure, Report, Section
-from bench.report.draw import drawn
 from bench.report.figures import build_figure, figure_quantities
+from bench.report.grids import Measured
 from bench.report.html import html_files
 from bench.report.latex import latex_files
 from bench.report.markdown import markdown_files
 from bench.report.plain import clean, listing
 from bench.report.steadiness import unsteady
-from bench.report.tables import Measured, build_table
+from bench.report.svg import drawn
+from bench.report.tables import build_table
 from bench.store.attempts import attempts
 from bench.store.files import Run, load_run
 from bench.store.record import Record, Status

@@ -9,8 +9,8 @@ from bench.analysis import stats
 from bench.analysis.reduce import Estimate, Missing
 from bench.report import words
 from bench.report.document import Panel, Role, Series
+from bench.report.grids import Grid, written
 from bench.report.plain import clean
-from bench.report.tables import Grid, written
 
 
 def grid_series(

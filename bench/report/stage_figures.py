@@ -11,9 +11,9 @@ from bench.analysis.reduce import Estimate
 from bench.analysis.results import Point, same
 from bench.contracts import Scalar
 from bench.report.document import Figure, Panel, Series
+from bench.report.grids import Grid, Measured, make_grid, outcome
 from bench.report.panels import grid_series, interval_note, y_range
 from bench.report.plain import clean, factor_text, label, listing, short
-from bench.report.tables import Grid, Measured, make_grid, outcome
 from bench.store.record import Status
 from bench.suite.schema import FigureSpec, Quantity
 

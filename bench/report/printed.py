@@ -1,0 +1,45 @@
+"""The printed number that stands beside one of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bench.analysis.published import Printed, Published, PublishedTable, read_published
+from bench.analysis.results import Point
+from bench.contracts import Scalar
+from bench.errors import UserError
+from bench.report.plain import clean
+from bench.suite.schema import PublishedRef, Quantity, Relative
+
+
+def find_published(ref: PublishedRef | None) -> tuple[tuple[Published, PublishedTable] | None, str]:
+    """The printed table a suite names, or a sentence saying why it cannot be shown."""
+    if ref is None:
+        return None, ""
+    try:
+        paper = read_published(ref.paper)
+        return (paper, paper.table(ref.table)), ""
+    except UserError as error:
+        return None, clean(f"The printed table cannot be shown: {error}")
+
+
+def printed_for(table: PublishedTable, points: Sequence[Point], quantity: Quantity) -> Printed | None:
+    """The number printed for the one cell of a place of a pivot or a figure.
+
+    A table of a single quantity is taken as it is: the suite asks for it by name, whatever we measure instead.
+    """
+    known = table.quantities
+    metric, relative = known[0] if len(known) == 1 else (quantity.metric, quantity.relative)
+    return find_printed(table, points, metric, relative)
+
+
+def find_printed(
+    table: PublishedTable,
+    points: Sequence[Point],
+    metric: str,
+    relative: Relative | None,
+    at: Mapping[str, Scalar] | None = None,
+) -> Printed | None:
+    if len(points) != 1:
+        return None
+    return table.find({**points[0].conditions, **points[0].factors, **(at or {})}, metric, relative)
