@@ -23,7 +23,8 @@ def ddpm_unet(config: Config = "digits", weights: str = "shipped") -> Denoiser:
     """The DDPM U-Net of Ho et al. 2020, whole at every timestep.
 
     config: `digits` is 1x16x16 with four levels of 16 to 32 channels, `cifar10` the published 3x32x32 network.
-    weights: `shipped` (digits only), `random` (may be timed, never scored), or the path of a checkpoint.
+    weights: `shipped` (digits only), the name of a shipped checkpoint, `random` (may be timed, never scored), or the
+    path of a checkpoint.
     """
     import torch
 
@@ -48,7 +49,8 @@ def skip_unet(
     skip: what stands in for the missing branch; `interpolate` is as the paper writes it, `interpolate-coded` as its
     public code computes it. skip_exponent: c >= 0 of k(t) = min(N-1, floor(N - N(1-t)^c)); 0 skips nothing.
     config: `digits` (1x16x16) or `cifar10` (3x32x32). weights: `shipped` (digits only; trained with a uniformly drawn
-    k for the same kind of skip), `random`, or the path of a checkpoint of the plain U-Net's layout.
+    k for the same kind of skip), the name of a shipped checkpoint (`digits-ddpm-unet` never saw a skip), `random`, or
+    the path of a checkpoint of the plain U-Net's layout.
     """
     import torch
 

@@ -23,6 +23,12 @@ def shipped_path(name: str) -> Path:
     return Path(str(package_files("models") / "weights" / f"{name}.safetensors"))
 
 
+def shipped_names() -> tuple[str, ...]:
+    """The names of all checkpoints that ship with the project, sorted."""
+    folder = Path(str(package_files("models") / "weights"))
+    return tuple(sorted(path.stem for path in folder.glob("*.safetensors")))
+
+
 def load_weights(
     network: nn.Module,
     weights: str,
@@ -33,8 +39,8 @@ def load_weights(
 ) -> tuple[Weights, tuple[Path, ...]]:
     """Fill the network and say where its numbers come from and which files that depends on.
 
-    weights: `shipped` (the checkpoint called `shipped`), `random` (keep what the network was built with), or the path
-    of a checkpoint of any known layout. prediction: what the network's output means, compared with the passport when
+    weights: `shipped` (the checkpoint called `shipped`), the name of another shipped checkpoint (`digits-ddpm-unet`),
+    `random` (keep what the network was built with), or the path of a checkpoint of any known layout. prediction: what the network's output means, compared with the passport when
     given. image_shape: (C, H, W) of its images, for the golden probe in the passport that a file without one gets;
     the DDPM U-Nets know theirs. Raises MissingWeights and BadCheckpoint.
     """
@@ -46,6 +52,8 @@ def load_weights(
                 "no weights are shipped for this configuration; give weights: random, or a file's path"
             )
         return _load_shipped(network, shipped, prediction)
+    if weights in shipped_names() and not Path(weights).exists():
+        return _load_shipped(network, weights, prediction)
     files = find_files(Path(weights).expanduser())
     if files.scheduler is not None and read_process(files.scheduler) != FROM_SUITE:
         raise BadCheckpoint(
