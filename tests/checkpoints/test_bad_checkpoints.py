@@ -23,12 +23,15 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from bench.errors import BadCheckpoint, UserError
 from bench.passport import passport_path
-from models.checkpoints.safe_load import read_tensors
+from models.checkpoints.pickled import Global, NotPlain, read_plain
+from models.checkpoints.safe_load import open_checkpoint, read_tensors
 from models.checkpoints.shipped import load_weights
 
 Case = Callable[[Path], Path]
@@ -719,8 +722,6 @@ def test_these_are_five_hundred_at_least() -> None:
 
 
 def test_a_file_written_to_while_it_is_read_is_refused(tmp_path: Path) -> None:
-    from models.checkpoints.safe_load import open_checkpoint
-
     path = put(tmp_path, "toy.pt", GOOD["toy.pt"])
     with open_checkpoint(path) as checkpoint:
         with path.open("r+b") as file:
@@ -730,11 +731,59 @@ def test_a_file_written_to_while_it_is_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_exchanged_behind_its_path_is_noticed(tmp_path: Path) -> None:
-    from models.checkpoints.safe_load import open_checkpoint
-
     path = put(tmp_path, "toy.pt", GOOD["toy.pt"])
     with open_checkpoint(path) as checkpoint:
         (tmp_path / "other.pt").write_bytes(torch_bytes({"weight": torch.ones(1)}))
         (tmp_path / "other.pt").replace(path)
         with pytest.raises(BadCheckpoint, match="was changed or exchanged while it was read"):
             checkpoint.read(checkpoint.tensors)
+
+
+# --- any bytes at all -----------------------------------------------------------------------------------------------
+
+WORDS = [
+    *(bytes([code]) for code in b"(.0123NRbeldstuoQ})]a\x81\x85\x86\x87\x88\x89\x93\x94\x8f\x90\x91\x92"),
+    *(
+        b"q\0",
+        b"h\0",
+        b"q\1",
+        b"h\1",
+        b"K\5",
+        b"M\xff\xff",
+        b"J\xff\xff\xff\xff",
+        b"\x8a\x01\xff",
+        b"\x8c\x01a",
+        b"U\x01b",
+    ),
+    *(
+        b"ccollections\nOrderedDict\n",
+        b"ctorch._utils\n_rebuild_tensor_v2\n",
+        b"ctorch\nFloatStorage\n",
+        b"cos\nsystem\n",
+    ),
+    *(
+        b"X\x07\0\0\0storage",
+        b"X\x01\0\0\0000",
+        b"X\x03\0\0\0cpu",
+        b"G@\0\0\0\0\0\0\0",
+        b"\x80\x02",
+        b"\x95" + bytes(8),
+    ),
+]
+"""Instructions of the pickle language, with their arguments."""
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=40).map(b"".join))
+@settings(max_examples=400, deadline=None)
+def test_any_row_of_instructions_is_a_value_or_a_sentence(code: bytes) -> None:
+    try:
+        value = read_plain(
+            io.BytesIO(code + b"."),
+            allowed=frozenset({"collections.OrderedDict", "torch.FloatStorage"}),
+            call=lambda name, arguments: {},
+            persistent=lambda identifier: "outside",
+        )
+    except NotPlain as error:
+        assert "\n" not in str(error)
+    else:
+        assert isinstance(value, dict | list | tuple | str | bytes | int | float | Global | None)
