@@ -40,9 +40,10 @@ def load_weights(
     """Fill the network and say where its numbers come from and which files that depends on.
 
     weights: `shipped` (the checkpoint called `shipped`), the name of another shipped checkpoint (`digits-ddpm-unet`),
-    `random` (keep what the network was built with), or the path of a checkpoint of any known layout. prediction: what the network's output means, compared with the passport when
-    given. image_shape: (C, H, W) of its images, for the golden probe in the passport that a file without one gets;
-    the DDPM U-Nets know theirs. Raises MissingWeights and BadCheckpoint.
+    `random` (keep what the network was built with), or the path of a checkpoint of any known layout. prediction: what
+    the network's output means, compared with the passport when given. image_shape: (C, H, W) of its images, for the
+    golden probe in the passport that a file without one gets; the DDPM U-Nets know theirs. Raises MissingWeights and
+    BadCheckpoint.
     """
     if weights == "random":
         return Weights("random"), ()
