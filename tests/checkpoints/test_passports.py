@@ -199,3 +199,17 @@ def test_every_shipped_checkpoint_answers_as_its_passport_says() -> None:
     for path in probed:
         assert json.loads(passport_path(path).read_text(encoding="utf-8"))["sha256"] == file_sha256(path)
         verify_probe(path)
+
+
+def test_another_shipped_checkpoint_can_be_asked_for_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipped, "package_files", lambda package: tmp_path)
+    (tmp_path / "weights").mkdir()
+    path = tmp_path / "weights" / "digits-b.safetensors"
+    save_file(dict(nn.Linear(2, 2).state_dict()), path)
+
+    weights, inputs = load_weights(nn.Linear(2, 2), "digits-b", shipped="digits-a")
+
+    assert shipped.shipped_names() == ("digits-b",)
+    assert (weights.source, inputs) == ("digits-b.safetensors", (path,))
