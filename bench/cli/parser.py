@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     _list(verbs)
     _inspect(verbs)
     _train(verbs)
+    _fetch(verbs)
     _schema(verbs)
     return parser
 
@@ -104,6 +105,14 @@ def _train(verbs: Verbs) -> None:
     verb.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads (default: 1)")
     verb.add_argument("--no-samples", action="store_true", help="do not draw the picture of samples")
     _plugins(verb)
+    _data(verb)
+    _json(verb)
+
+
+def _fetch(verbs: Verbs) -> None:
+    verb = _verb(verbs, "fetch", "download public weights or data, checked and resumable; without a name, list them")
+    verb.add_argument("name", nargs="?", metavar="NAME", help="such as inception, ddpm-cifar10, lpips-alex, mnist")
+    verb.add_argument("--mirror", metavar="URL", help="an address to take the files from instead, by their names")
     _data(verb)
     _json(verb)
 

@@ -26,7 +26,9 @@ def plan(options: argparse.Namespace) -> int:
     suite, cells = _suite_and_cells(options)
     rows, counts = plan_rows(cells), plan_counts(cells)
     if options.json:
-        print_json({"suite": suite.suite, "title": suite.title, **asdict(counts), "rows": [asdict(row) for row in rows]})
+        print_json(
+            {"suite": suite.suite, "title": suite.title, **asdict(counts), "rows": [asdict(row) for row in rows]}
+        )
         return ExitCode.OK
     print_line(f"{suite.suite}: {suite.title}")
     print_table(("cell", "metrics"), [(row.cell, ", ".join(row.metrics)) for row in rows])
@@ -164,6 +166,30 @@ def train(options: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
+def fetch(options: argparse.Namespace) -> int:
+    """Public files into the data folder, never during a run."""
+    from bench.cli.downloading import DownloadProgress
+    from bench.data.places import data_root
+    from bench.fetch import DOWNLOADS, fetch, fetched_path
+
+    root = data_root()
+    if options.name is None:
+        rows = [(name, each.what, fetched_path(name, root)) for name, each in sorted(DOWNLOADS.items())]
+        if options.json:
+            print_json({name: {"what": what, "path": str(path), "there": path.exists()} for name, what, path in rows})
+            return ExitCode.OK
+        print_table((), [(name, what, "there" if path.exists() else "not there") for name, what, path in rows])
+        print_line(f"they go under {root}; choose another folder with --data or BENCH_DATA")
+        return ExitCode.OK
+    with DownloadProgress(quiet=options.json) as progress:
+        path = fetch(options.name, root, mirror=options.mirror, on_bytes=progress.update)
+    if options.json:
+        print_json({"path": str(path)})
+    else:
+        print_line(str(path))
+    return ExitCode.OK
+
+
 def schema(options: argparse.Namespace) -> int:
     """The suite format, for editors or for people."""
     from bench.suite.reference import editor_schema, markdown_reference
@@ -179,6 +205,7 @@ VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "list": list_names,
     "inspect": inspect,
     "train": train,
+    "fetch": fetch,
     "schema": schema,
 }
 

@@ -36,6 +36,12 @@ train: {steps: 3, batch_size: 2}
 """
 
 
+@pytest.fixture(autouse=True)
+def restored_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--data` sets BENCH_DATA for the rest of the process; take that back after each test."""
+    monkeypatch.setenv("BENCH_DATA", os.environ.get("BENCH_DATA", ""))
+
+
 @pytest.fixture
 def suite(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.yaml"
@@ -248,3 +254,20 @@ def test_output_into_a_closed_pipe_is_not_an_error() -> None:
 
     assert found.returncode == 0
     assert found.stderr == ""
+
+
+def test_fetch_without_a_name_lists_what_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, said, _ = answer(capsys, "fetch", "--json", "--data", tmp_path)
+    known = json.loads(said)
+
+    assert code == ExitCode.OK
+    assert {"inception", "ddpm-cifar10", "mnist", "cifar10", "lpips-alex"} <= set(known)
+    assert not any(each["there"] for each in known.values())
+
+
+def test_fetch_without_a_network_says_what_to_put_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = answer(capsys, "fetch", "lpips-squeeze", "--data", tmp_path, "--mirror", "http://127.0.0.1:9/")
+
+    assert code == ExitCode.BAD_INPUT
+    assert str(tmp_path / "weights") in err and "sha256:" in err
+    assert "Traceback" not in err
