@@ -130,7 +130,7 @@ def _missing(point: Point, metric: str, bad: list[Record]) -> Missing:
     if bad:
         return Missing(str(bad[-1].status), bad[-1].reason or "no reason was given", (point.id,))
     if metric in point.metrics:
-        return Missing("not measured", f"{metric} of this cell was not measured yet", (point.id,))
+        return Missing("not measured", "the run ended before; the same command continues it", (point.id,))
     return Missing("not measured", f"{metric} is not among the metrics of this cell", (point.id,))
 
 

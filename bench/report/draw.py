@@ -169,7 +169,7 @@ def _points(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
     """A point for each cell, and the front that no cell beats in both quantities (both: lower is better)."""
     shown = figure.legend or panel.series
     everything = [number for series in panel.series for number in _numbers(series)]
-    front = _front([(number.x, number.y) for number in everything])
+    front = pareto_front([(number.x, number.y) for number in everything])
     axes.plot([x for x, _ in front], [y for _, y in front], color=MUTED, linewidth=1, drawstyle="steps-post", zorder=1)
     for series in panel.series:
         numbers = list(_numbers(series))
@@ -187,7 +187,7 @@ def _points(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
             titles.give(mark, number.text)
 
 
-def _front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """The points that no other beats in both numbers, from left to right."""
     found: list[tuple[float, float]] = []
     for x, y in sorted(points):

@@ -52,7 +52,7 @@ def render_latex(table: Table) -> str:
     """A floating table; needs the packages booktabs and textcomp. Footnotes follow in small type."""
     heads = [*table.row_titles, *([""] if table.labelled else [])]
     lines = [
-        f"% {_comment(table.caption)}",
+        f"% {escape(table.caption)}",
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{escape(table.caption)}}}",
@@ -87,7 +87,3 @@ def _entry(entry: Entry) -> str:
 
 def _row(cells: list[str]) -> str:
     return f"{' & '.join(cells)} \\\\"
-
-
-def _comment(text: str) -> str:
-    return text.replace("%", "percent")

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bench.analysis.results import collect
 from bench.contracts import Scalar
-from bench.store.files import load_run, new_run, writing
+from bench.report.document import Report
+from bench.report.grids import Measured
+from bench.report.page import build_section
+from bench.report.steadiness import unsteady
+from bench.store.attempts import current
+from bench.store.files import Records, Run, load_run, new_run, writing
 from bench.store.lines import LineWriter
 from bench.store.record import Record, RunInfo, Status
 from bench.suite.read import parse_suite
 from bench.suite.schema import Cell, Conditions, Effort, Ref, Suite
+
+MakeMeasured = Callable[..., Measured]
+MakeReport = Callable[..., Report]
 
 SKIPS = ("zero", "duplicate", "interpolate")
 EXPONENTS = (0.0, 1.0, 2.0, 3.0, 5.0)
@@ -96,7 +105,7 @@ notes: ["The digits network is smaller than the paper's, so its times are bound 
 
 def k_of(t: int, c: float) -> int:
     """k(t) of eq. (1) with N = 4."""
-    return min(3, math.floor(4 - 4 * (1 - t / 1000) ** c))
+    return min(3, math.floor(4 - 4 * math.pow(1 - t / 1000, c)))
 
 
 @dataclass(frozen=True)
@@ -205,7 +214,7 @@ def make_records(cells: tuple[Cell, ...]) -> Iterator[Record]:
                 part = f"p{process}r{turn}"
                 walk = sum(SECONDS[skip][k] for k in depth) * drift * placed
                 noise = np.abs(rng.normal(0, 0.006, 2)) + 1
-                warnings = ()
+                warnings: tuple[str, ...] = ()
                 if cell.id.startswith("speedup/skip=interpolate,skip_exponent=5") and process == 1 and turn == 3:
                     noise[1] *= 1.4
                     warnings = ("the machine was busy during 1 of 2 repeats; close other programs",)
@@ -265,3 +274,62 @@ def speedup(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
     path = write_run(tmp_path_factory.mktemp("results"), make_info(), make_records(cells))
     assert not load_run(path).damaged
     return Synthetic(path, suite, cells)
+
+
+@pytest.fixture(scope="session")
+def cells(speedup: Synthetic) -> tuple[Cell, ...]:
+    return speedup.cells
+
+
+@pytest.fixture
+def measured(speedup: Synthetic) -> MakeMeasured:
+    """measured(change, planned): the synthetic run after `change` of its records, and the cells that were planned."""
+
+    def make(
+        change: Callable[[Iterable[Record]], Iterable[Record]] = tuple, planned: Iterable[Cell] = speedup.cells
+    ) -> Measured:
+        run = load_run(speedup.path)
+        # An attempt keeps its number of siblings; a test that drops records of an attempt drops all of them.
+        records = tuple(change(run.records))
+        results = collect(records, tuple(planned))
+        return Measured(results, run.info, records, unsteady(results))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def report(speedup: Synthetic) -> MakeReport:
+    """report(change): the page of the synthetic run after `change` of its records. Made once for each change."""
+    made: dict[object, Report] = {}
+
+    def make(change: Callable[[Iterable[Record]], Iterable[Record]] = tuple) -> Report:
+        if change not in made:
+            run = load_run(speedup.path)
+            found = Records(current(change(run.records)), (), 0)
+            changed = Run(run.path, run.info, found)
+            section = build_section(changed, speedup.suite, speedup.cells, "results/speedup/20261120-101500-ab12cd")
+            made[change] = Report(section.title, (section,), "bench 0.1.0")
+        return made[change]
+
+    return make
+
+
+@pytest.fixture
+def plain_info() -> RunInfo:
+    return make_info()
+
+
+@pytest.fixture
+def plain_records() -> tuple[Record, ...]:
+    """One walk of two cells."""
+    return tuple(
+        replace(
+            base_record(cell),
+            cell=cell.id,
+            factors={"model": "skip-unet", "model.skip": cell.factors["model.skip"]},
+            part=f"p0r{turn}",
+            values=(1.0 + turn / 100,),
+        )
+        for cell in make_cells(parse_suite(SUITE, "suites/speedup.yaml"))[:10:5]
+        for turn in range(6)
+    )
