@@ -1,0 +1,202 @@
+"""The models of paper B, by the names a suite writes. Imports torch only inside the factories.
+
+Sizes come from `config`; `depth`, `width`, `channels` and `image_size` replace single ones of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from bench.contracts import Denoiser, Prediction, ScheduleSpec
+from bench.registry import register_model
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Config = Literal["digits", "paper"]
+Predicts = Literal["epsilon", "x0", "v"]
+Schedule = Literal["linear", "cosine", "sigmoid"]
+Attention = Literal["two", "five", "none"]
+Norm = Literal["instance", "group"]
+Blocks = Literal["residual", "no-residual", "no-residual-released"]
+Solver = Literal[
+    "euler",
+    "midpoint",
+    "heun2",
+    "heun3",
+    "rk4",
+    "explicit_adams",
+    "implicit_adams",
+    "dopri5",
+    "dopri8",
+    "bosh3",
+    "fehlberg2",
+    "adaptive_heun",
+]
+
+PAPER_B = "Calvo-Ordoñez et al., The Missing U for Efficient Diffusion Models"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes that all networks here share."""
+
+    image_size: int
+    channels: int
+    width: int
+    depth: int
+
+
+LUCID_SHAPES = {"digits": Shape(16, 1, 8, 3), "paper": Shape(64, 3, 64, 4)}
+CUNET_SHAPES = {"digits": Shape(16, 1, 8, 3), "paper": Shape(64, 3, 16, 5)}
+
+
+@register_model("lucid-unet")
+def lucid_unet(
+    config: Config = "digits",
+    depth: int | None = None,
+    width: int | None = None,
+    channels: int | None = None,
+    image_size: int | None = None,
+    prediction: Predicts = "v",
+    noise_schedule: Schedule = "sigmoid",
+    weights: str = "shipped",
+) -> Denoiser:
+    """Paper B's baseline: the U-Net with linear attention of the public PyTorch implementation, as of its 1.8 releases.
+
+    config: `digits` is 1x16x16 with 3 levels of width 8 to 32, `paper` 3x64x64 with 4 levels of width 64 to 512
+    (35,710,339 parameters). depth (levels), width (at full resolution, a multiple of 8), channels and image_size
+    replace the config's. prediction, noise_schedule: what the output means and the noise it was trained with; paper
+    B's code uses v and sigmoid. weights: `shipped` (digits as it is only), the name of a shipped checkpoint, `random`
+    (may be timed, never scored), or the path of a checkpoint.
+    """
+    from models.lucid_unet import LucidSizes, LucidUNet
+
+    shape = _shape(LUCID_SHAPES[config], depth, width, channels, image_size)
+    sizes = LucidSizes(shape.image_size, shape.channels, shape.width, shape.depth)
+    shipped = _shipped("digits-lucid-unet", shape == LUCID_SHAPES["digits"], prediction, noise_schedule)
+    return _load(lambda: LucidUNet(sizes), shape, weights, shipped, prediction, noise_schedule)
+
+
+@register_model("cunet-released")
+def cunet_released(
+    config: Config = "digits",
+    attention: Attention = "two",
+    norm: Norm = "instance",
+    blocks: Blocks = "residual",
+    solver: Solver = "rk4",
+    steps: int = 1,
+    tolerance: float = 1e-3,
+    coupled: bool = False,
+    depth: int | None = None,
+    width: int | None = None,
+    channels: int | None = None,
+    image_size: int | None = None,
+    prediction: Predicts = "v",
+    noise_schedule: Schedule = "sigmoid",
+    weights: str = "shipped",
+) -> Denoiser:
+    """The continuous U-Net that paper B's public code computes: first order, and the same output at every timestep.
+
+    config: `digits` is 1x16x16 with 3 levels, `paper` 3x64x64 with 5 (8,811,875 parameters). attention: in `two`,
+    `five` or no places. norm: `instance`, or `group` in the vector fields. blocks: `residual`; `no-residual` drops the
+    residual only; `no-residual-released` is the older network behind the printed "no resblocks" rows. solver, steps,
+    tolerance: how each block is integrated from 0 to 1; rk4 is the 3/8 rule. coupled: let an adaptive solver treat the
+    batch as one, so that each image depends on the others. depth (levels), width (half the channels at full
+    resolution), channels, image_size, prediction, noise_schedule and weights as for lucid-unet.
+    """
+    from models.cunet_released import ReleasedCUNet, ReleasedSizes
+    from models.ode import OdeSolver
+
+    shape = _shape(CUNET_SHAPES[config], depth, width, channels, image_size)
+    sizes = ReleasedSizes(shape.image_size, shape.channels, shape.width, shape.depth, attention, norm, blocks)
+    ode = OdeSolver(solver, steps, tolerance, coupled=coupled)
+    name = "-".join(
+        ["digits-cunet-released", *_attention_name(attention), *(["group"] if norm == "group" else [])]
+        + ([blocks] if blocks != "residual" else [])
+    )
+    shipped = _shipped(name, shape == CUNET_SHAPES["digits"], prediction, noise_schedule)
+    return _load(lambda: ReleasedCUNet(sizes, ode), shape, weights, shipped, prediction, noise_schedule)
+
+
+@register_model("cunet")
+def cunet(
+    config: Config = "digits",
+    attention: Attention = "two",
+    residual: bool = True,
+    solver: Solver = "rk4",
+    steps: int = 1,
+    tolerance: float = 1e-3,
+    adjoint: bool = False,
+    coupled: bool = False,
+    depth: int | None = None,
+    width: int | None = None,
+    channels: int | None = None,
+    image_size: int | None = None,
+    prediction: Predicts = "v",
+    noise_schedule: Schedule = "sigmoid",
+    weights: str = "shipped",
+) -> Denoiser:
+    """The continuous U-Net that paper B describes: second-order blocks x'' = f(x, x', t, t~) that know the timestep.
+
+    config: `digits` is 1x16x16 with 3 levels, `paper` 3x64x64 with 5. attention, residual: ablations. solver, steps,
+    tolerance: how each block is integrated from 0 to 1. adjoint: gradients by solving backwards, in memory that does
+    not grow with the steps. coupled: let an adaptive solver treat the batch as one, so that each image depends on the
+    others. width: channels of x at full resolution, a multiple of 8. depth (levels), channels, image_size, prediction,
+    noise_schedule and weights as for lucid-unet.
+    """
+    from models.cunet import CUNet, CUNetSizes
+    from models.ode import OdeSolver
+
+    shape = _shape(CUNET_SHAPES[config], depth, width, channels, image_size)
+    sizes = CUNetSizes(shape.image_size, shape.channels, shape.width, shape.depth, attention, residual)
+    ode = OdeSolver(solver, steps, tolerance, adjoint, coupled)
+    name = "-".join(["digits-cunet", *_attention_name(attention), *([] if residual else ["no-residual"])])
+    shipped = _shipped(name, shape == CUNET_SHAPES["digits"], prediction, noise_schedule)
+    return _load(lambda: CUNet(sizes, ode), shape, weights, shipped, prediction, noise_schedule)
+
+
+def _shape(config: Shape, depth: int | None, width: int | None, channels: int | None, image_size: int | None) -> Shape:
+    """The config's sizes, with those given in their place."""
+    return Shape(
+        image_size=config.image_size if image_size is None else image_size,
+        channels=config.channels if channels is None else channels,
+        width=config.width if width is None else width,
+        depth=config.depth if depth is None else depth,
+    )
+
+
+def _attention_name(attention: Attention) -> list[str]:
+    return {"two": [], "five": ["five-attentions"], "none": ["no-attention"]}[attention]
+
+
+def _shipped(name: str, is_digits: bool, prediction: Predicts, noise_schedule: Schedule) -> str | None:
+    """The checkpoint that fits, or None: those that ship were trained at the digits' sizes, for v and sigmoid.
+
+    The solver is no part of it: any may be tried on the same weights, and is another network on them.
+    """
+    return name if is_digits and (prediction, noise_schedule) == ("v", "sigmoid") else None
+
+
+def _load(
+    build: Callable[[], nn.Module],
+    shape: Shape,
+    weights: str,
+    shipped: str | None,
+    prediction: Predicts,
+    noise_schedule: Schedule,
+) -> Denoiser:
+    """Build the network from seed 0, give it its weights, and say everything the walk must know."""
+    import torch
+
+    from models.checkpoints.shipped import load_weights
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build()
+    image_shape = (shape.channels, shape.image_size, shape.image_size)
+    predicts = Prediction(prediction)
+    loaded, inputs = load_weights(network, weights, shipped=shipped, prediction=predicts, image_shape=image_shape)
+    return Denoiser(network, image_shape, predicts, ScheduleSpec(noise_schedule), loaded, paper=PAPER_B, inputs=inputs)
