@@ -24,9 +24,9 @@ Whole = tuple[Values, Counter[str], float]
 Survivors = Callable[[Path], list[int]]
 
 
-def start(folder: Path, *, limit: int | None = None) -> subprocess.Popen[str]:
-    """A run in a session of its own, with its ledger beside its results."""
-    command = [sys.executable, SCRIPT, str(folder / "results")]
+def start(folder: Path, *, limit: int | None = None, seconds: float = 0.01) -> subprocess.Popen[str]:
+    """A run in a session of its own, with its ledger beside its results; each visit takes some seconds."""
+    command = [sys.executable, SCRIPT, str(folder / "results"), str(seconds)]
     if limit is not None:
         command = ["prlimit", f"--fsize={limit}", *command]
     return subprocess.Popen(
@@ -120,6 +120,18 @@ def test_two_kills_at_random_moments_lose_and_repeat_nothing(
     tmp_path: Path, whole: Whole, survivors: Survivors, seed: int
 ) -> None:
     kill_and_resume(tmp_path, whole, survivors, random.Random(seed), kills=2)
+
+
+def test_worker_in_the_middle_of_a_visit_dies_with_its_parent(tmp_path: Path, survivors: Survivors) -> None:
+    process = start(tmp_path, seconds=60)
+    while not list(tmp_path.glob("results/toy/*/asleep")):
+        assert process.poll() is None
+        time.sleep(0.01)
+
+    process.kill()
+    process.communicate(timeout=30)
+
+    assert survivors(tmp_path) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

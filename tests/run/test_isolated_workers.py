@@ -118,12 +118,17 @@ def test_grandchild_that_keeps_the_pipe_open_does_not_hold_up_the_run(
     assert survivors(outcome.path) == []
 
 
+@pytest.mark.parametrize("behave", ["kill", "leave a program"])
 def test_death_is_noticed_where_the_system_has_no_process_descriptors(
-    bench: Any, make_cell: MakeCell, survivors: Survivors, monkeypatch: pytest.MonkeyPatch
+    bench: Any, make_cell: MakeCell, survivors: Survivors, monkeypatch: pytest.MonkeyPatch, behave: str
 ) -> None:
     monkeypatch.delattr(os, "pidfd_open")
 
-    outcome = bench.run(make_cell({"behave": "kill"}), make_cell({}))
+    outcome = bench.run(
+        make_cell({"behave": behave}), make_cell({}), executor=IsolatedExecutor(builder=BUILDER, cell_timeout_s=20)
+    )
+
+    assert not any("without an answer" in (record.reason or "") for record in load_run(outcome.path).records)
 
     assert (outcome.ok, outcome.failed) == (1, 1)
     assert survivors(outcome.path) == []
@@ -137,6 +142,14 @@ def test_what_libraries_print_is_in_the_log_and_disturbs_nothing(bench: Any, mak
     assert log.rstrip().endswith(b"and a word on stdout")
     assert len(log) < process.MAX_LOG_BYTES + 100
     assert b"bytes left out ...]" in log
+
+
+def test_library_that_reads_stdin_finds_it_empty(bench: Any, make_cell: MakeCell) -> None:
+    cells = [make_cell({"behave": "read stdin", "level": level}) for level in range(2)]
+
+    outcome = bench.run(*cells, executor=IsolatedExecutor(builder=BUILDER, cell_timeout_s=5))
+
+    assert outcome.exit_code is ExitCode.OK
 
 
 def test_worker_that_cannot_start_fails_every_cell_with_the_reason(
@@ -155,10 +168,16 @@ def test_worker_that_cannot_start_fails_every_cell_with_the_reason(
 
 
 def test_timing_has_the_machine_to_itself(bench: Any, make_cell: MakeCell) -> None:
-    bench.run(*(make_cell({"level": level}, ["fake-time", "fake-exact"]) for level in range(3)))
+    metrics = ["fake-time", "fake-exact", "fake-bytes"]
+    bench.run(*(make_cell({"level": level}, metrics, effort={"processes": 1}) for level in range(2)))
 
-    names = [name for name, _ in bench.heard.events]
-    assert names == ["start", *(["cell", "ended"] * 15), "finish"]
+    measuring: set[str] = set()
+    for name, content in bench.heard.events:
+        if name == "cell":
+            measuring.add(str(content.visit.key))
+            assert content.visit.spec.kind == "memory" or len(measuring) == 1
+        elif name == "ended":
+            measuring.remove(str(content[0].key))
 
 
 @pytest.mark.skipif(available_processors() < 2, reason="needs two processors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -111,9 +112,11 @@ def test_reader_that_went_away_does_not_end_the_run(make: Callable[[Any], Progre
 def test_live_progress_draws_nothing_while_a_visit_is_measured(visits: list[Visit]) -> None:
     stream = Terminal()
     seen: dict[str, list[str]] = {"measuring": [], "between": []}
+    threads = threading.active_count()
 
     for moment in play(LiveProgress(stream), visits):
         seen[moment].append(stream.getvalue())
+        assert threading.active_count() == threads  # nobody else draws either
 
     for during, after in zip(seen["measuring"], seen["between"], strict=True):
         assert during == after  # the end of a good visit is drawn with the beginning of the next one

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import pytest
 from bench.errors import ExitCode, SaveError, UserError
 from bench.run.executor import Ended, Happening, Setting
 from bench.run.inline import WARNING
-from bench.run.perform import plugin_files
+from bench.run.perform import Performer, plugin_files
 from bench.run.schedule import WorkerPlan, plan
 from bench.store.attempts import attempts
 from bench.store.files import RECORDS_FILE, load_run, run_ids
@@ -329,6 +332,49 @@ def test_edited_suite_carries_over_the_cells_it_did_not_touch(
     assert {(record.cell, record.run) for record in carried} == {(kept.id, second.path.name)}
     assert (second.path / "artifacts" / "score-0.txt").read_text() == "pixels"
     assert not (second.path / "artifacts" / "score-1.txt").exists()
+
+
+def test_failures_and_numbers_that_are_not_sure_enough_any_more_are_not_carried_over(
+    inline: Any, make_cell: MakeCell, make_suite: MakeSuite
+) -> None:
+    metrics = ["fake-exact", "fake-time"]
+    inline.run(make_cell({"level": 1}, metrics), make_cell({"behave": "fail"}, metrics))
+
+    outcome = inline.run(
+        make_cell({"level": 1}, metrics, effort={"repeats": 2}),
+        make_cell({"behave": "fail"}, metrics),
+        suite=make_suite("Another title"),
+    )
+
+    assert outcome.carried == 1  # the exact number, which effort does not change
+
+
+def test_no_garbage_is_collected_while_something_is_timed(inline: Any, make_cell: MakeCell) -> None:
+    outcome = inline.run(make_cell({"behave": "forbid collections"}, ["fake-time", "fake-exact"]))
+
+    statuses = {record.metric: record.status for record in load_run(outcome.path).records}
+    assert statuses == {"fake-time": Status.OK, "fake-exact": Status.FAILED}
+    assert gc.isenabled()
+
+
+def test_subject_is_built_once_and_claims_its_threads_at_every_visit(make_cell: MakeCell, tmp_path: Path) -> None:
+    fake = sys.modules["bench_plugin_fake_plugin"]
+    built: list[str] = []
+
+    class Claiming(fake.FakeSubject):  # type: ignore[misc, name-defined]
+        def claim_threads(self) -> None:
+            built.append("claimed")
+
+    def build(cell: Cell, run_dir: Path) -> Any:
+        built.append("built")
+        return Claiming(**vars(fake.build(cell, run_dir)))
+
+    with closing(Performer("run", tmp_path, "stderr", build)) as performer:
+        for worker in plan([make_cell({}, ALL)], 0)[:2]:
+            for visit in worker.visits:
+                performer.perform(visit)
+
+    assert built == ["built", "claimed", "claimed"]
 
 
 def test_suite_that_was_only_reworded_measures_nothing(inline: Any, make_cell: MakeCell, make_suite: MakeSuite) -> None:

@@ -53,6 +53,12 @@ def test_cut_attempt_is_not_completed_by_a_later_one(record: MakeRecord) -> None
     assert attempt.records == tuple(again)
 
 
+def test_halves_of_two_damaged_attempts_do_not_make_a_whole(record: MakeRecord) -> None:
+    first, second = (record(at={"stage": n}, siblings=2, started=started) for n, started in ((0, "a"), (1, "b")))
+
+    assert current([first, second]) == {}
+
+
 def test_attempts_are_told_apart_even_when_the_clock_stands_still(record: MakeRecord) -> None:
     cut = record(at={"stage": 0}, siblings=2, values=(9.0,))
     again = [record(at={"stage": stage}, siblings=2) for stage in range(2)]
