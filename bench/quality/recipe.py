@@ -47,7 +47,7 @@ class FeatureRecipe:
     """What a 3-channel network is given of a grey image."""
     dtype: Dtype = "float32"
     """Of the network. Anything but float32 is another recipe, with a measured error."""
-    batch: int = 8
+    batch: int = 4
     """Images in one call. Fixed, because convolutions round differently for other batches."""
     engine: int = ENGINE
 
