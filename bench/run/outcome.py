@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePosixPath
 
@@ -83,6 +83,26 @@ def measured(visit: Visit, measurements: Iterable[Measurement], around: Circumst
 def missed(visit: Visit, status: Status, reason: str, around: Circumstances) -> tuple[Record, ...]:
     """The one record of a visit that gave no number. reason: made one line here."""
     return (_record(visit, around, status=status, reason=one_line(reason)),)
+
+
+def withdrawn(record: Record, reason: str, started: str) -> Record:
+    """What replaces all numbers of a visit that do not hold any more; record: any of them."""
+    return replace(
+        record,
+        status=Status.SKIPPED,
+        reason=one_line(reason),
+        at={},
+        values=(),
+        nfe=None,
+        warnings=(),
+        subject={},
+        inputs=(),
+        started=started,
+        duration_s=0.0,
+        artifact=None,
+        reused=None,
+        siblings=1,
+    )
 
 
 def verdict(error: BaseException) -> tuple[Status, str]:

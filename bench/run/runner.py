@@ -19,7 +19,7 @@ from bench.run.fate import RunOutcome, outcome, unanswered
 from bench.run.forecast import Forecast
 from bench.run.isolated import IsolatedExecutor
 from bench.run.opening import Opened, open_run
-from bench.run.outcome import Circumstances, missed, utc_text
+from bench.run.outcome import Circumstances, missed, utc_text, withdrawn
 from bench.run.progress import Progress, QuietProgress, Step, counted
 from bench.run.schedule import Quantity, Visit, WorkerPlan, only, plan, unmet_need
 from bench.run.wall import utc_now
@@ -28,7 +28,7 @@ from bench.store.files import RECORDS_FILE, writing
 from bench.store.inputs import Inputs
 from bench.store.lines import LineWriter
 from bench.store.record import Record, Status
-from bench.store.resume import Lack, lacking
+from bench.store.resume import Lack, changed_input, lacking
 from bench.suite.schema import Cell, Suite
 
 
@@ -78,6 +78,7 @@ class _Loop:
         self._writer = writer
         self._progress = progress
         self._attempts = dict(opened.run.found.attempts)
+        self._inputs = inputs
         self._visits = tuple(visit for worker in plans for visit in worker.visits)
         self._lacks: dict[Key, Lack] = {}
         for visit in self._visits:
@@ -184,14 +185,19 @@ class _Loop:
                 self._progress.note(f"{counted(count, 'visit')} to be made again: {reason}")
 
     def _withdraw_stale_numbers(self) -> None:
-        """Numbers of something that has changed must not stand beside new ones, not even after an interruption."""
-        stale = [visit for visit in self._visits if (lack := self._lacks.get(visit.key)) is not None and lack.stale]
+        """Numbers of something that has changed must not stand beside new ones, not even after an interruption.
+
+        That goes for all cells of the run, also for those that this call does not measure.
+        """
+        reasons = {key: lack.reason for key, lack in self._lacks.items() if lack.stale}
+        for key, attempt in self._attempts.items():
+            changed = changed_input(attempt, self._inputs.unchanged)
+            if changed is not None:
+                reasons.setdefault(key, changed)
+        started = utc_text(utc_now())
         records = [
-            record
-            for visit in stale
-            for record in self._missed(
-                visit, Status.SKIPPED, f"{self._lacks[visit.key].reason}; not measured again yet, run the suite again"
-            )
+            withdrawn(self._attempts[key].records[0], f"{reason}; not measured again yet, run the suite again", started)
+            for key, reason in reasons.items()
         ]
         if records:
             self._writer.append(records)
@@ -234,9 +240,10 @@ def _stopped_by_signals() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
+            if handler not in (signal.SIG_IGN, None):
                 signal.signal(number, stop)
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # None: not set from Python, so not changed here either
+                signal.signal(number, handler)

@@ -50,13 +50,19 @@ def lacking(wanted: Wanted, attempt: Attempt | None, unchanged: Callable[[InputF
     found = (dict(first.factors), dict(first.conditions), first.seed)
     if found != (dict(wanted.factors), dict(wanted.conditions), wanted.seed):
         return Lack("another cell had the same id", stale=True)
-    changed = next((file.path for file in first.inputs if not unchanged(file)), None)
+    changed = changed_input(attempt, unchanged)
     if changed is not None:
-        return Lack(f"{changed} changed since", stale=True)
+        return Lack(changed, stale=True)
     for name, asked in wanted.effort.items() if attempt.status is Status.OK else ():
         if first.effort.get(name, 0) < asked:
             return Lack(f"effort.{name} was {first.effort.get(name, 0)} and now is {asked}")
     return None
+
+
+def changed_input(attempt: Attempt, unchanged: Callable[[InputFile], bool]) -> str | None:
+    """`w.safetensors changed since` when a file that the numbers depend on is not what it was; None otherwise."""
+    path = next((file.path for file in attempt.records[0].inputs if not unchanged(file)), None)
+    return None if path is None else f"{path} changed since"
 
 
 def differences(old: RunInfo, new: RunInfo) -> tuple[str, ...]:

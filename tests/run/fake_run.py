@@ -1,10 +1,11 @@
-"""`python fake_run.py RESULTS [SECONDS]`: runs a suite of fake cells as `bench run` would, for tests that kill it.
+"""`python fake_run.py RESULTS [SECONDS [MAX_FILE_BYTES]]`: runs a suite of fake cells as `bench run` would, for tests that kill it.
 
 Prints one line for each visit that is safely on disk. Exits as the command line does.
 """
 
 from __future__ import annotations
 
+import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +31,9 @@ class Acknowledging(QuietProgress):
             print("\t".join(visit.key), flush=True)
 
 
-def main(results: str, seconds: str = "0.01") -> int:
+def main(results: str, seconds: str = "0.01", limit: str = "") -> int:
+    if limit:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
     # Editing this project while its tests run must not look like another program to the continued run.
     environment.code_hash = lambda: "0" * 64  # type: ignore[assignment]
     load_plugins([PLUGIN])

@@ -25,12 +25,12 @@ Survivors = Callable[[Path], list[int]]
 
 
 def start(folder: Path, *, limit: int | None = None, seconds: float = 0.01) -> subprocess.Popen[str]:
-    """A run in a session of its own, with its ledger beside its results; each visit takes some seconds."""
-    command = [sys.executable, SCRIPT, str(folder / "results"), str(seconds)]
-    if limit is not None:
-        command = ["prlimit", f"--fsize={limit}", *command]
+    """A run in a session of its own, with its ledger beside its results; each visit takes some seconds.
+
+    limit: of the size of any file, in bytes.
+    """
     return subprocess.Popen(
-        command,
+        [sys.executable, SCRIPT, str(folder / "results"), str(seconds), *([str(limit)] if limit else [])],
         env={**os.environ, "FAKE_LEDGER": str(folder / "ledger.tsv"), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

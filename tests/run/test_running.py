@@ -297,6 +297,23 @@ def test_numbers_of_old_and_new_weights_never_stand_together_even_after_ctrl_c(
     assert inline.run(cell).exit_code is ExitCode.OK
 
 
+def test_stale_numbers_of_cells_that_are_not_measured_now_are_withdrawn_too(
+    inline: Any, make_cell: MakeCell, tmp_path: Path
+) -> None:
+    weights = weights_at(tmp_path / "w.bin", b"old")
+    stale, other = make_cell({"weights": weights}, ["fake-stages"]), make_cell({})
+    path = inline.run(stale, other).path
+    weights_at(tmp_path / "w.bin", b"newer")
+
+    inline.run(other, executor=NoExecutor())
+
+    found = [(record.cell, record.status, record.part) for record in load_run(path).records]
+    withdrawn = [(stale.id, Status.SKIPPED, part) for part in ("p0r0", "p0r1", "p1r0", "p1r1")]
+    assert sorted(found) == sorted([(other.id, Status.OK, ""), *withdrawn])
+    assert inline.run(stale, other).exit_code is ExitCode.OK
+    assert inline.run(other, executor=NoExecutor()).measured == 0
+
+
 def test_interrupted_run_keeps_what_was_saved_and_goes_on_from_there(inline: Any, make_cell: MakeCell) -> None:
     cells = [make_cell({"level": level}, ALL) for level in range(2)]
     whole = values(inline.run(*cells, resume=False).path)
