@@ -107,7 +107,7 @@ def kill_and_resume(folder: Path, whole: Whole, survivors: Survivors, rng: rando
     assert again.total() <= 2 * kills
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_kill_at_a_random_moment_loses_and_repeats_nothing(
     tmp_path: Path, whole: Whole, survivors: Survivors, seed: int
 ) -> None:
@@ -134,7 +134,7 @@ def test_worker_in_the_middle_of_a_visit_dies_with_its_parent(tmp_path: Path, su
     assert survivors(tmp_path) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
 def test_signal_ends_the_run_with_130_and_it_can_be_continued(
     tmp_path: Path, whole: Whole, survivors: Survivors, number: signal.Signals
 ) -> None:
