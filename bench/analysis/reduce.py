@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -25,6 +26,8 @@ RELATIVE_UNIT = {"time_saved": "1", "speedup": "x", "ratio": "x"}
 
 PER_STAGE = frozenset({"total", "composed"})
 EXACT = frozenset({"total", "value"})
+INSIDE: Mapping[str, Callable[[Sequence[float]], float]] = {"mean": statistics.fmean, "min": min, "max": max}
+"""How the values of one visit become one; their median where nothing is said. A visit has few values."""
 EXTREMES: Mapping[str, Callable[..., Array]] = {"min": np.min, "max": np.max}
 
 
@@ -156,7 +159,7 @@ def _plain(records: list[Record], quantity: Quantity) -> Sample | str:
     if len(records) == 1 and not records[0].part:
         blocks, parts = raw, tuple(f"{index}" for index in range(len(raw)))
     else:
-        inside = np.mean if quantity.reduce == "mean" else EXTREMES.get(quantity.reduce, np.median)
+        inside = INSIDE.get(quantity.reduce, statistics.median)
         visits: dict[str, list[float]] = {}
         for record in records:
             visits.setdefault(_block(record), []).extend(record.values)
@@ -175,7 +178,7 @@ def _stages(records: list[Record], quantity: Quantity) -> Sample | str:
         row = table.setdefault(stage, {})
         if _block(record) in row:
             return f"stage {stage} has two numbers; choose one with `at`: {_at_text(record.at)}"
-        row[_block(record)] = stats.median(record.values)
+        row[_block(record)] = statistics.median(record.values)
         calls[stage] = float(record.at["calls"] or 0)
     parts = [part for part in next(iter(table.values())) if all(part in row for row in table.values())]
     if not parts:

@@ -11,6 +11,7 @@ from bench.analysis.reduce import Estimate
 from bench.analysis.results import Point, same
 from bench.contracts import Scalar
 from bench.report import words
+from bench.report.check import unsupported
 from bench.report.document import Figure, Panel, Series
 from bench.report.grids import Grid, Measured, make_grid, outcome, written
 from bench.report.panels import axis_label, grid_series, interval_note, missing_notes, y_range
@@ -18,16 +19,6 @@ from bench.report.plain import clean, factor_text, label, short
 from bench.report.printed import find_published, printed_for
 from bench.report.stage_figures import stage_times_figure, stages_figure
 from bench.suite.schema import FigureSpec, Quantity
-
-SUPPORTED = ("bars", "lines", "stages", "stage_times", "pareto")
-"""Kinds that can be drawn. Pictures of artifacts come with the artifacts."""
-
-
-def unsupported(spec: FigureSpec) -> str | None:
-    """A sentence when this kind of figure cannot be drawn; for whoever reads a suite, before anything is measured."""
-    if spec.kind in SUPPORTED:
-        return None
-    return f"figures of kind {spec.kind!r} cannot be drawn yet (known: {', '.join(SUPPORTED)})"
 
 
 def figure_quantities(spec: FigureSpec) -> tuple[Quantity, ...]:

@@ -43,7 +43,6 @@ def render_html(report: Report) -> str:
     return page.render(report=report, style=style, policy=POLICY, **names)
 
 
-@lru_cache(maxsize=64)
 def widths(table: Table) -> tuple[int, ...]:
     """Letters of the widest interval with its marks in each column; 0 where a column has neither."""
     return tuple(

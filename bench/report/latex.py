@@ -50,7 +50,8 @@ def escape(text: str) -> str:
 
 def render_latex(table: Table) -> str:
     """A floating table; needs the packages booktabs and textcomp. Footnotes follow in small type."""
-    heads = [*table.row_titles, *([""] if table.labelled else [])]
+    labelled = table.labelled
+    heads = [*table.row_titles, *([""] if labelled else [])]
     lines = [
         f"% {escape(table.caption)}",
         r"\begin{table}",
@@ -63,11 +64,11 @@ def render_latex(table: Table) -> str:
         r"\midrule",
     ]
     for number, row in enumerate(table.rows):
-        if number and table.labelled:
+        if number and labelled:
             lines.append(r"\addlinespace")
         for index, line in enumerate(row.lines):
             names = [escape(head) if index == 0 else "" for head in row.heads]
-            label = [escape(line.label)] if table.labelled else []
+            label = [escape(line.label)] if labelled else []
             lines.append(_row([*names, *label, *map(_entry, line.entries)]))
     lines += [r"\bottomrule", r"\end{tabular}"]
     if table.footnotes:

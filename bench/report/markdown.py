@@ -63,14 +63,15 @@ def _section(section: Section, stem: str, level: str) -> list[str]:
 
 def render_table(table: Table) -> str:
     """The table alone; several lines of one row stand under each other."""
-    heads = [*table.row_titles, *([""] if table.labelled else [])]
+    labelled = table.labelled
+    heads = [*table.row_titles, *([""] if labelled else [])]
     lines = [_row([*map(escape, heads), *map(escape, table.columns)])]
     lines.append(_row([*("---" for _ in heads), *("---:" for _ in table.columns)]))
     for row in table.rows:
         for index, line in enumerate(row.lines):
             names = [escape(head) if index == 0 else "" for head in row.heads]
-            label = [escape(line.label)] if table.labelled else []
-            strong = table.labelled and line.role == "ours"
+            label = [escape(line.label)] if labelled else []
+            strong = labelled and line.role == "ours"
             lines.append(_row([*names, *label, *(_entry(entry, strong=strong) for entry in line.entries)]))
     return "\n".join(lines)
 

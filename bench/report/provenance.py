@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bench import units
 from bench.analysis.reduce import Estimate
-from bench.analysis.results import Point, Results
+from bench.analysis.results import Point, Results, as_key
 from bench.contracts import Scalar
 from bench.report.document import Fact, Facts
-from bench.report.plain import clean, factor_text, label, listing, short
+from bench.report.plain import clean, label, listing, short
 from bench.store.record import Record, RunInfo
 
 TextOf = Callable[[Mapping[str, Scalar]], str]
@@ -119,22 +119,22 @@ def _told_apart(results: Results, subjects: Mapping[str, Mapping[str, Scalar]], 
 
 def _telling(results: Results, groups: Sequence[Sequence[Point]]) -> list[str]:
     """The one factor that tells these groups of cells apart, or else all factors that vary over them."""
-    varied = [name for name in results.factor_names() if len(results.values(name, (p for g in groups for p in g))) > 1]
+    points = [point for group in groups for point in group]
+    varied = [name for name in results.factor_names() if len(results.values(name, points)) > 1]
     for name in varied:
-        values = [results.values(name, points) for points in groups]
-        whole = all(point.has(name) for points in groups for point in points)
-        if whole and all(len(each) == 1 for each in values) and len({each[0] for each in values}) == len(groups):
+        values = [each for group in groups for each in results.values(name, group)]
+        if all(point.has(name) for point in points) and len(set(as_key(values))) == len(values):
             return [name]
     return varied
 
 
 def _common(results: Results, points: Sequence[Point], names: Sequence[str]) -> str:
-    """`skip = zero`: those of the factors that have one value in all of these cells."""
-    found = [
-        factor_text(name, values[0])
-        for name in names
-        if all(point.has(name) for point in points) and len(values := results.values(name, points)) == 1
-    ]
+    """`skip = zero`: what these cells have of the factors; of several, only those with one value."""
+    found = []
+    for name in names:
+        values = results.values(name, points)
+        if all(point.has(name) for point in points) and (len(values) == 1 or len(names) == 1):
+            found.append(f"{short(name)} = {' or '.join(map(label, values))}")
     return ", ".join(found[:3]) or units.plural(len(points), "cell")
 
 

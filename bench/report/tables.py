@@ -206,10 +206,11 @@ def findings(prints: Sequence[Sequence[Printed | None]], lines: Sequence[Sequenc
     if not marks:
         return ()
     within = marks.count("within")
+    verb = "agree" if within > 1 else "agrees"
     return (
-        f"{within if within else 'None'} of {units.plural(len(marks), 'printed number')} "
-        f"{'lie' if within > 1 else 'lies'} within our {100 * stats.CONFIDENCE:.0f} % interval; "
-        f"{marks.count('below')} are higher than ours, {marks.count('above')} lower.",
+        f"{within or 'None'} of {units.plural(len(marks), 'entry', 'entries')} {verb} with "
+        f"the printed number within our {100 * stats.CONFIDENCE:.0f} % interval; the printed number is higher in "
+        f"{marks.count('below')} and lower in {marks.count('above')}.",
     )
 
 

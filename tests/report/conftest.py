@@ -333,3 +333,9 @@ def plain_records() -> tuple[Record, ...]:
         for cell in make_cells(parse_suite(SUITE, "suites/speedup.yaml"))[:10:5]
         for turn in range(6)
     )
+
+
+@pytest.fixture
+def write() -> Callable[..., Path]:
+    """write(root, info, records): a run folder."""
+    return write_run

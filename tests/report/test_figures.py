@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from bench.report.check import SUPPORTED, unsupported
 from bench.report.document import Figure, Series
-from bench.report.figures import SUPPORTED, build_figure, figure_quantities, unsupported
+from bench.report.figures import build_figure, figure_quantities
 from bench.report.grids import Measured
 from bench.store.record import Record, Status
 from bench.suite.schema import FigureSpec, PublishedRef, Quantity

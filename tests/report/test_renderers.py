@@ -219,7 +219,7 @@ def test_tables_of_the_page_keep_their_shape(page: Page) -> None:
 
 
 def test_the_page_shows_every_number_and_note_of_the_report(report: MakeReport, page: Page) -> None:
-    words = " ".join(" ".join(page.words).split())
+    words = " ".join(" ".join(page.words).split())  # no-break spaces are spaces here
     for section in report().sections:
         for table in section.tables:
             for row in table.rows:

@@ -84,7 +84,8 @@ def test_the_comparison_is_summed_up_in_a_sentence(measured: MakeMeasured) -> No
     table = build_table(pivot(published=PUBLISHED), measured())
 
     assert table.findings == (
-        "None of 12 printed numbers lies within our 95 % interval; 12 are higher than ours, 0 lower.",
+        "None of 12 entries agrees with the printed number within our 95 % interval; "
+        "the printed number is higher in 12 and lower in 0.",
     )
 
 
@@ -118,7 +119,7 @@ def test_a_missing_number_is_its_status_and_a_footnote(measured: MakeMeasured, s
     assert (entry.text, entry.mark, entry.value) == (str(status), "missing", None)
     assert entry.paper == pytest.approx(0.5746)
     assert Footnote(f"{status}: no such device", entry.notes[0]) in table.footnotes
-    assert "of 11 printed numbers" in table.findings[0]
+    assert "of 11 entries" in table.findings[0]
 
 
 def test_a_planned_cell_without_records_says_so(measured: MakeMeasured) -> None:
