@@ -31,6 +31,10 @@ MEANING = {
 WHOLE_UP_TO = 1e8
 """Counts below this are written digit by digit: a parameter count is a fingerprint."""
 
+SMALLEST = 1e-300
+"""Intervals narrower than this have no width."""
+MOST_DECIMALS = 6
+
 UNIT_STYLE: dict[str, Style] = {
     "s": "seconds",
     "bytes": "bytes",
@@ -104,7 +108,7 @@ def write(
 def write_unsure(value: float, scale: Scale) -> str:
     """A measured number of which no interval is known: three significant figures, no promise beyond them."""
     shown = abs(value / scale.divisor)
-    decimals = min(6, 2 - math.floor(math.log10(shown))) if shown else 0
+    decimals = min(MOST_DECIMALS, 2 - math.floor(math.log10(shown))) if shown else 0
     suffix = scale.symbol if scale.symbol in ("", TIMES) else f" {scale.symbol}"
     return _round(value / scale.divisor, decimals) + suffix
 
@@ -115,16 +119,16 @@ def supported_decimals(value: float, scale: Scale, low: float | None = None, hig
     Without an interval, those of an exact number.
     """
     half = (high - low) / 2 / scale.divisor if low is not None and high is not None else 0.0
-    if half > 0:
+    if half > SMALLEST:
         exponent = math.floor(math.log10(half))
         leading = half / 10.0**exponent
-        return min(6, -exponent + (1 if leading < 2 else 0))
+        return min(MOST_DECIMALS, -exponent + (1 if leading < 2 else 0))
     shown = abs(value / scale.divisor)
     if shown == 0 or (scale.whole and scale.divisor == 1.0):
         return 0
     if scale.exact_decimals is not None:
         return scale.exact_decimals
-    return min(6, max(0, 3 - math.floor(math.log10(shown))))
+    return min(MOST_DECIMALS, max(0, 3 - math.floor(math.log10(shown))))
 
 
 def even_decimals(own: int, usual: int) -> int:
@@ -161,6 +165,8 @@ def _prefix(prefixes: tuple[tuple[float, str], ...], size: float) -> tuple[float
 
 
 def _round(value: float, decimals: int) -> str:
-    """Fixed decimals with thousands separators; minus zero becomes zero."""
+    """Fixed decimals with thousands separators; minus zero becomes zero, and what is too small for them is `1.2e-08`."""
     rounded = round(value, decimals) + 0.0
+    if rounded == 0 and decimals >= MOST_DECIMALS and abs(value) > SMALLEST:
+        return f"{value:.3g}"
     return f"{rounded:,.{max(0, decimals)}f}"

@@ -43,8 +43,10 @@ class Estimate:
     high: float | None = None
     n: int = 1
     """Raw values behind the number (of the cell itself)."""
-    blocks: int = 1
+    visits: int = 1
+    """Visits they were taken in."""
     processes: int = 1
+    """Worker processes that made these visits."""
     exact: bool = False
     """The same on every machine, so an interval is not missing."""
     is_reference: bool = False
@@ -78,6 +80,8 @@ class Sample:
     raw: Array
     """Every raw value, for the spread; empty for what is composed."""
     unit: str
+    visits: tuple[str, ...]
+    """Names of the visits behind the blocks: the parts themselves, or the one visit whose values are the blocks."""
     warnings: tuple[str, ...] = ()
 
 
@@ -156,15 +160,17 @@ def _plain(records: list[Record], quantity: Quantity) -> Sample | str:
     if len(kinds) > 1:
         return f"it gives {len(kinds)} numbers; choose one with `at`: {'; '.join(', '.join(kind) for kind in kinds)}"
     raw = np.array([value for record in records for value in record.values])
+    visits: tuple[str, ...]
     if len(records) == 1 and not records[0].part:
-        blocks, parts = raw, tuple(f"{index}" for index in range(len(raw)))
+        visits, blocks, parts = (_block(records[0]),), raw, tuple(f"{index}" for index in range(len(raw)))
     else:
         inside = INSIDE.get(quantity.reduce, statistics.median)
-        visits: dict[str, list[float]] = {}
+        found: dict[str, list[float]] = {}
         for record in records:
-            visits.setdefault(_block(record), []).extend(record.values)
-        blocks, parts = np.array([float(inside(values)) for values in visits.values()]), tuple(visits)
-    return Sample(blocks[None, :], np.ones(1), parts, raw, records[0].unit)
+            found.setdefault(_block(record), []).extend(record.values)
+        visits = parts = tuple(found)
+        blocks = np.array([float(inside(values)) for values in found.values()])
+    return Sample(blocks[None, :], np.ones(1), parts, raw, records[0].unit, visits)
 
 
 def _stages(records: list[Record], quantity: Quantity) -> Sample | str:
@@ -184,7 +190,7 @@ def _stages(records: list[Record], quantity: Quantity) -> Sample | str:
     if not parts:
         return "no visit measured every stage"
     blocks = np.array([[row[part] for part in parts] for row in table.values()])
-    return Sample(blocks, np.array(list(calls.values())), tuple(parts), np.array([]), records[0].unit)
+    return Sample(blocks, np.array(list(calls.values())), tuple(parts), np.array([]), records[0].unit, tuple(parts))
 
 
 def _block(record: Record) -> str:
@@ -234,8 +240,8 @@ def _facts(own: Sample, cells: tuple[str, ...], quantity: Quantity) -> Estimate:
         unit=RELATIVE_UNIT.get(quantity.relative, own.unit) if quantity.relative else own.unit,
         cells=cells,
         n=max(own.raw.size, own.blocks.size),
-        blocks=len(own.parts),
-        processes=_processes(own.parts),
+        visits=len(own.visits),
+        processes=_processes(own.visits),
         exact=quantity.reduce in EXACT,
         spread=stats.relative_spread(own.raw),
         warnings=own.warnings,

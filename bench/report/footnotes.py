@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bench.analysis import stats
 from bench.analysis.published import Published, PublishedTable
 from bench.report import provenance, words
 from bench.report.document import Footnote
@@ -51,11 +50,7 @@ def table_footnotes(
     points = [point for point in measured.results.points if point.id in used]
     conditions: list[str | None] = [provenance.conditions_sentence(measured.info, points) if points else None]
     conditions.append(provenance.repeats_sentence(grids[0].estimates if spec.columns else estimates))
-    if any(each.low is not None for each in estimates):
-        conditions.append(
-            f"Brackets: {100 * stats.CONFIDENCE:.0f} % interval from {stats.RESAMPLES:,} bootstrap resamples of "
-            "processes and of the rounds inside them."
-        )
+    conditions.append(provenance.interval_sentence(estimates))
     conditions += [f"{meaning}." for meaning in dict.fromkeys(grid.scale.meaning for grid in grids) if meaning]
     texts: list[str] = []
     for index, grid in enumerate(grids):

@@ -157,17 +157,11 @@ def _highlights(run: Run, results: Results) -> tuple[Fact, ...]:
     done = sum(_has_number(results, point, metric) for point, metric in wanted)
     cells = sum(all(_has_number(results, point, metric) for metric in point.metrics) for point in results.points)
     seconds = sum(attempt.records[0].duration_s for attempt in attempts(run.records))
-    machine = run.info.machine
-    cores = machine.get("logical_cores")
     return (
         Fact("Cells measured", f"{cells:,} of {len(results.points):,}"),
         Fact("Numbers", f"{done:,} of {len(wanted):,}"),
         Fact("Time spent measuring", units.duration(seconds)),
-        Fact(
-            "Machine",
-            clean(str(machine.get("gpu") or machine.get("cpu") or "unknown"), 120)
-            + (f", {units.plural(int(cores), 'core')}" if isinstance(cores, int) and not machine.get("gpu") else ""),
-        ),
+        Fact("Machine", provenance.machine_name(run.info, results.points)),
     )
 
 

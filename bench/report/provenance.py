@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from bench import units
+from bench.analysis import stats
 from bench.analysis.reduce import Estimate
 from bench.analysis.results import Point, Results, as_key
 from bench.contracts import Scalar
@@ -154,27 +155,48 @@ def conditions_sentence(info: RunInfo, points: Sequence[Point]) -> str:
             words += [] if found == ["contiguous"] else [_either(found)]
         else:
             words.append(_either(found))
+    return f"Measured on {machine_name(info, points)}: {', '.join(words)}."
+
+
+def machine_name(info: RunInfo, points: Sequence[Point]) -> str:
+    """`AMD EPYC (2 logical cores)`: what these cells ran on, the graphics card only where they used one."""
+    devices = dict.fromkeys(str(point.conditions.get("device", "cpu")).partition(":")[0] for point in points)
     cores = info.machine.get("logical_cores")
-    where = clean(str(info.machine.get("gpu") or info.machine.get("cpu") or "an unknown processor"), 200)
-    if cores and not info.machine.get("gpu"):
-        where += f" ({units.plural(int(cores), 'logical core')})"
-    return f"Measured on {where}: {', '.join(words)}."
+    processor = clean(str(info.machine.get("cpu") or "an unknown processor"), 200)
+    if isinstance(cores, int):
+        processor += f" ({units.plural(cores, 'logical core')})"
+    card = clean(str(info.machine.get("gpu") or "an unknown graphics card"), 200)
+    return (
+        " and ".join({"cpu": processor, "cuda": card}.get(device, clean(device, 200)) for device in devices)
+        or processor
+    )
 
 
 def _either(values: Sequence[Scalar]) -> str:
     return " or ".join(label(value) for value in values)
 
 
-def repeats_sentence(estimates: Sequence[Estimate], unit_noun: str = "values") -> str | None:
-    """`Each number: 20 values from 2 processes x 5 rounds.`; None for what is measured once."""
-    known = [each for each in estimates if not each.exact and each.blocks > 1]
+def repeats_sentence(estimates: Sequence[Estimate]) -> str | None:
+    """`Each number: 20 values in 10 visits by 2 processes.`; None for what is measured once."""
+    known = [each for each in estimates if not each.exact and each.n > 1]
     if not known:
         return None
     values = _range([each.n for each in known])
-    blocks = _range([each.blocks for each in known])
-    processes = _range([each.processes for each in known])
-    many = "processes" if processes != "1" else "process"
-    return f"Each number: {values} {unit_noun} in {blocks} visits by {processes} {many}."
+    if all(each.visits == 1 for each in known):
+        return f"Each number: {values} values of one visit."
+    visits, processes = _range([each.visits for each in known]), _range([each.processes for each in known])
+    many = "process" if processes == "1" else "processes"
+    return f"Each number: {values} values in {visits} visits by {processes} {many}."
+
+
+def interval_sentence(estimates: Sequence[Estimate]) -> str | None:
+    """How the brackets were made; None where there are none."""
+    known = [each for each in estimates if each.low is not None]
+    if not known:
+        return None
+    drawn = "processes and of the rounds inside them" if any(each.visits > 1 for each in known) else "the values"
+    share = f"{100 * stats.CONFIDENCE:.0f} %"
+    return f"Brackets: {share} interval from {stats.RESAMPLES:,} bootstrap resamples of {drawn}."
 
 
 def spread_sentence(estimates: Sequence[Estimate]) -> str | None:

@@ -43,7 +43,7 @@ def test_the_median_is_over_visits_of_the_median_inside_one(record: Make) -> Non
     found = number(results, 0, Quantity(metric="latency"))
 
     assert found.value == 5.5
-    assert (found.n, found.blocks, found.processes, found.unit) == (20, 10, 2, "s")
+    assert (found.n, found.visits, found.processes, found.unit) == (20, 10, 2, "s")
     assert found.low is not None and found.high is not None
     assert 1 <= found.low < 5.5 < found.high <= 100
     assert found.note is None
@@ -251,7 +251,7 @@ def test_a_visit_that_lacks_a_stage_is_left_out_of_the_composition(record: Make)
     records = steps(record, 2, [30, 70], [[2.0, 1.0]] * 10)
     cut = [each for each in records if not (each.part == "p0r0" and each.at["stage"] == 1)]
 
-    assert number(collect(cut), 2, Quantity(metric="step_time", reduce="composed")).blocks == 9
+    assert number(collect(cut), 2, Quantity(metric="step_time", reduce="composed")).visits == 9
 
 
 def test_exact_numbers_that_differ_are_warned_about(record: Make) -> None:
@@ -320,7 +320,7 @@ def test_visits_that_failed_beside_good_ones_are_a_warning(record: Make) -> None
     found = number(results, 0, Quantity(metric="latency"))
 
     assert found.warnings == ("1 of 10 visits gave no number: the worker died",)
-    assert found.blocks == 9
+    assert found.visits == 9
 
 
 def test_nothing_is_relative_to_zero(record: Make) -> None:

@@ -30,6 +30,10 @@ def test_an_exact_percentage_has_two_decimals_and_zero_has_none() -> None:
     assert [write(value, PERCENT) for value in (0.3561, 0.0, 0.0413)] == ["35.61 %", "0 %", "4.13 %"]
 
 
+def test_a_number_too_small_for_decimals_is_written_with_its_power() -> None:
+    assert write(1.234e-8, Scale(1.0, "")) == "1.23e-08"
+
+
 def test_a_wide_interval_rounds_to_tens() -> None:
     assert write(12_345, Scale(1.0, ""), 10_800, 13_900) == "12,300 [10,800, 13,900]"
 

@@ -136,7 +136,7 @@ def test_the_page_starts_with_how_much_was_measured(report: MakeReport) -> None:
         "Cells measured": "15 of 15",
         "Numbers": "75 of 75",
         "Time spent measuring": "24 min 09 s",
-        "Machine": "Intel(R) Xeon(R) Processor @ 2.10GHz, 2 cores",
+        "Machine": "Intel(R) Xeon(R) Processor @ 2.10GHz (2 logical cores)",
     }
     assert section.failures == ()
     assert section.subtitle == (

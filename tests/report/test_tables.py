@@ -212,6 +212,34 @@ def test_conditions_name_machine_threads_precision_batch_and_repetitions(measure
     )
 
 
+def test_conditions_name_the_graphics_card_only_where_it_was_used(measured: MakeMeasured) -> None:
+    """A machine with a graphics card still measures on its processor when told to."""
+
+    def on(device: str) -> str:
+        def move(records: Iterable[Record]) -> Iterable[Record]:
+            return (replace(record, conditions={**record.conditions, "device": device}) for record in records)
+
+        found = measured(move, ())
+        machine = {**found.info.machine, "gpu": "1 x NVIDIA H200"}
+        return said(build_table(pivot(), replace(found, info=replace(found.info, machine=machine))), "conditions")[0]
+
+    assert on("cpu").startswith("Measured on Intel(R) Xeon(R) Processor @ 2.10GHz (2 logical cores): cpu,")
+    assert on("cuda").startswith("Measured on 1 x NVIDIA H200: cuda,")
+
+
+def test_values_of_one_visit_are_not_called_visits(measured: MakeMeasured) -> None:
+    def as_images(records: Iterable[Record]) -> Iterable[Record]:
+        for record in records:
+            if record.metric == "stages":
+                yield replace(record, metric="ssim", unit="", values=tuple(0.5 + i / 1000 for i in range(300)))
+
+    table = build_table(listed(Quantity(metric="ssim", reduce="mean")), measured(as_images, ()))
+    (conditions,) = said(table, "conditions")
+
+    assert "Each number: 300 values of one visit." in conditions
+    assert "10,000 bootstrap resamples of the values." in conditions
+
+
 def test_footnotes_name_weights_and_what_tells_them_apart(measured: MakeMeasured) -> None:
     texts = said(build_table(pivot(), measured()), "ours")
 
