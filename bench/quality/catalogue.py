@@ -1,0 +1,1 @@
+"""Metrics of pictures. Imports no torch until one is measured."""
