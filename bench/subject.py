@@ -78,6 +78,8 @@ class Subject:
     """The network as `predict` calls it when conditions.compile is set."""
     trainable: int | None = None
     """Parameter elements that wanted gradients before they were switched off; None when not known."""
+    cell: Cell | None = None
+    """What it was built from: stages that outlive a run are addressed by its names and arguments."""
     calls: CallCounter = field(default_factory=CallCounter)
     _timesteps: dict[tuple[int, int], Tensor] = field(default_factory=dict, init=False, repr=False)
 
@@ -248,7 +250,7 @@ def build_subject(cell: Cell, workspace: Workspace) -> Subject:
     network = place(denoiser.network, cell.conditions)
     compiled = torch.compile(network) if cell.conditions.compile else None
     placed = replace(denoiser, network=network)
-    return Subject(placed, sampler, data, cell.conditions, cell.seed, workspace, compiled, trainable)
+    return Subject(placed, sampler, data, cell.conditions, cell.seed, workspace, compiled, trainable, cell)
 
 
 def prepare_process(conditions: Conditions) -> None:
