@@ -165,7 +165,7 @@ def _prefix(prefixes: tuple[tuple[float, str], ...], size: float) -> tuple[float
 
 
 def _round(value: float, decimals: int) -> str:
-    """Fixed decimals with thousands separators; minus zero becomes zero, and what is too small for them is `1.2e-08`."""
+    """Fixed decimals with thousands separators and no minus zero; what is too small for them is `1.23e-08`."""
     rounded = round(value, decimals) + 0.0
     if rounded == 0 and decimals >= MOST_DECIMALS and abs(value) > SMALLEST:
         return f"{value:.3g}"
