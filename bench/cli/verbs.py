@@ -58,9 +58,7 @@ def run(options: argparse.Namespace) -> int:
     )
     written: tuple[Path, ...] = ()
     if not options.no_report:
-        from bench.report.page import render_report
-
-        written = render_report([outcome.path], outcome.path, ("md", "html"))
+        written = _report_of(outcome.path, suite.suite)
     if options.json:
         counts = {name: getattr(outcome, name) for name in ("ok", "failed", "skipped", "unsupported", "measured")}
         print_json({"run": str(outcome.path), **counts, "report": [str(path) for path in written]})
@@ -211,13 +209,27 @@ VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 
 
 def _suite_and_cells(options: argparse.Namespace) -> tuple[Suite, tuple[Cell, ...]]:
+    from bench.report.check import check_report
     from bench.suite.expand import expand
     from bench.suite.read import read_suite
     from bench.suite.select import select
 
     load_plugins(options.plugin)
     suite = read_suite(options.suite)
+    check_report(suite)
     return suite, select(expand(suite), options.select)
+
+
+def _report_of(run: Path, suite: str) -> tuple[Path, ...]:
+    """The pages of a run, written only when something about them can have changed."""
+    from bench.report.freshness import is_current
+
+    pages = tuple(run / f"{suite}.{ending}" for ending in ("md", "html"))
+    if is_current(run, pages):
+        return pages
+    from bench.report.page import render_report
+
+    return tuple(path for path in render_report([run], run, ("md", "html")) if path in pages)
 
 
 def _entries(registry: Registry[Any]) -> list[dict[str, Any]]:

@@ -69,7 +69,11 @@ def table_footnotes(
     texts += spec.notes
     return (
         Footnote(clean(" ".join(filter(None, conditions))), about="conditions"),
-        *(Footnote(sentence, about="warning") for sentence, members in groups if len(members) == len(points) > 0),
+        *(
+            Footnote(sentence, about="warning")
+            for sentence, members in groups
+            if provenance.is_widespread(members, len(points))
+        ),
         *(Footnote(clean(text)) for text in texts),
         *_paper_footnotes(paper),
     )

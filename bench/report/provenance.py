@@ -237,6 +237,11 @@ def collapsed(warnings: Sequence[tuple[str, str]], cells: int) -> tuple[tuple[st
     return tuple(found)
 
 
+def is_widespread(members: frozenset[str], cells: int) -> bool:
+    """Whether a warning is about the table: true of more than half of its cells, where marks would hide the numbers."""
+    return 2 * len(members) > cells > 0
+
+
 def common_factors(results: Results) -> tuple[Fact, ...]:
     """Factors and conditions that are the same in every cell."""
     return tuple(

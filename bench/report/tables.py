@@ -134,7 +134,8 @@ def _lines(grid: Grid, prints: Sequence[Sequence[Printed | None]] | None, notes:
     common = common_note(grid)
     cells = {each.cells[0] for each in grid.estimates}
     warned = [(each.cells[0], warning) for each in grid.estimates for warning in each.warnings]
-    groups = [group for group in provenance.collapsed(warned, len(cells)) if len(group[1]) < len(cells)]
+    collapsed = provenance.collapsed(warned, len(cells))
+    groups = [group for group in collapsed if not provenance.is_widespread(group[1], len(cells))]
     rows = []
     for index, row in enumerate(grid.outcomes):
         entries = []
