@@ -1,1 +1,117 @@
-"""Metrics of pictures. Imports no torch until one is measured."""
+"""Metrics of pictures, by the names a suite writes. Imports no torch until one is measured.
+
+All of them draw the cell's samples once: samples and features lie in the cache, so a metric that is added later costs
+seconds. What a number is of is in its `at`: see `bench.quality.metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.contracts import Measurement, Need
+from bench.quality.recipe import Dtype, Extractor, RecipeName
+from bench.registry import register_metric
+from bench.suite.schema import Effort
+
+if TYPE_CHECKING:
+    from bench.subject import Subject
+else:
+    Subject = Any  # the registry resolves annotations, and the real one would bring torch with it
+
+Reference = Literal["train", "test", "own"]
+NEEDS = (Need.TRAINED_WEIGHTS, Need.DATA, Need.SAMPLER)
+
+
+@register_metric("frechet", unit="1", better="lower", kind="quality", needs=NEEDS)
+def frechet(
+    subject: Subject,
+    effort: Effort,
+    images: int = 1000,
+    features: Extractor = "digits-cnn",
+    recipe: RecipeName = "tf",
+    reference: Reference = "train",
+    dtype: Dtype = "float32",
+    replicates: int = 200,
+    seed: int = 0,
+) -> Iterable[Measurement]:
+    """Fréchet distance of samples to real images: FID for Inception features, frechet[digits-cnn] for the classifier's.
+
+    at.statistic: value; replicates (of the bootstrap over images, moved onto the value; their quantiles are its
+    interval at this n); against_other_split; floor (real images of the other split in the samples' place, at
+    floor_n) and value_at_floor_n to hold against it; precision_error in a reduced precision.
+    The value is biased upwards by about c / n: compare at equal n, which the fingerprint holds.
+    """
+    from bench.quality import metrics
+
+    choice = metrics.Choice(images, features, recipe, reference, dtype)
+    return metrics.frechet(subject, choice, replicates=replicates, seed=seed)
+
+
+@register_metric("frechet_infinity", unit="1", better="lower", kind="quality", needs=NEEDS)
+def frechet_infinity(
+    subject: Subject,
+    effort: Effort,
+    images: int = 1000,
+    features: Extractor = "digits-cnn",
+    recipe: RecipeName = "tf",
+    reference: Reference = "train",
+    dtype: Dtype = "float32",
+    cut: Literal["both", "generated"] = "both",
+    blocks: int = 15,
+    seed: int = 0,
+) -> Iterable[Measurement]:
+    """Fréchet distance at infinitely many images, from a line over 1/n (Chong & Forsyth 2020).
+
+    cut: both sides are cut down together, which takes off the bias of both, or the generated one only, as the paper
+    does. at.statistic: value, standard_error, slope.
+    """
+    from bench.quality import metrics
+
+    choice = metrics.Choice(images, features, recipe, reference, dtype)
+    return metrics.frechet_infinity(subject, choice, cut=cut, blocks=blocks, seed=seed)
+
+
+@register_metric("kid", unit="1", better="lower", kind="quality", needs=NEEDS)
+def kid(
+    subject: Subject,
+    effort: Effort,
+    images: int = 1000,
+    features: Extractor = "digits-cnn",
+    recipe: RecipeName = "tf",
+    reference: Reference = "train",
+    dtype: Dtype = "float32",
+    subsets: int = 100,
+    subset_size: int | None = None,
+    seed: int = 0,
+) -> Iterable[Measurement]:
+    """Kernel distance of samples to real images over seeded subsets; unbiased in n, and may fall below zero.
+
+    subset_size: 1000, or half of the smaller side where that is less. at.statistic: value (the mean), spread (the
+    standard deviation over subsets), subsets (all values).
+    """
+    from bench.quality import metrics
+
+    choice = metrics.Choice(images, features, recipe, reference, dtype)
+    return metrics.kernel_distance(subject, choice, subsets=subsets, subset_size=subset_size, seed=seed)
+
+
+@register_metric("precision_recall", unit="1", better="higher", kind="quality", needs=NEEDS)
+def precision_recall(
+    subject: Subject,
+    effort: Effort,
+    images: int = 1000,
+    features: Extractor = "digits-cnn",
+    recipe: RecipeName = "tf",
+    reference: Reference = "train",
+    dtype: Dtype = "float32",
+    neighbours: int = 3,
+) -> Iterable[Measurement]:
+    """How many samples look real, and how much of the real images they cover, at equal numbers of both.
+
+    at.which: precision, recall, density, coverage; at.used: images of each side.
+    """
+    from bench.quality import metrics
+
+    choice = metrics.Choice(images, features, recipe, reference, dtype)
+    return metrics.coverage(subject, choice, neighbours=neighbours)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.errors import MeasurementError, NonFiniteOutput, StoreError, UserError
+from bench.errors import MeasurementError, NonFiniteOutput, SaveError, StoreError, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -145,24 +145,35 @@ def check_features(features: Tensor | ArrayLike, where: str) -> Array:
 
 
 def save_moments(path: Path, moments: Moments) -> None:
-    """Write an .npz that pytorch-fid reads too (`mu`, `sigma`), with n, recipe and source beside; atomically."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        np.savez(
-            file,
-            allow_pickle=False,
-            mu=moments.mu,
-            sigma=moments.cov,
-            n=np.int64(-1 if moments.n is None else moments.n),
-            d=np.int64(moments.d),
-            dtype=np.str_(moments.cov.dtype),
-            features=np.str_(moments.features),
-            recipe=np.str_(moments.recipe),
-            source=np.str_(moments.source),
-        )
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Write an .npz that pytorch-fid reads too (`mu`, `sigma`), with n, recipe and source beside; whole or not at all.
+
+    Raises SaveError when the disk does not take it.
+    """
+    arrays = {
+        "mu": moments.mu,
+        "sigma": moments.cov,
+        "n": np.int64(-1 if moments.n is None else moments.n),
+        "d": np.int64(moments.d),
+        "dtype": np.str_(moments.cov.dtype),
+        "features": np.str_(moments.features),
+        "recipe": np.str_(moments.recipe),
+        "source": np.str_(moments.source),
+    }
+    write_arrays(path, {name: np.asarray(value) for name, value in arrays.items()})
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write an .npz, whole or not at all. Raises SaveError when the disk does not take it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise SaveError(f"{path}: cannot be saved: {error.strerror or error}") from error
 
 
 def load_moments(path: Path) -> Moments:
@@ -178,7 +189,7 @@ def load_moments(path: Path) -> Moments:
             largest = max((item.file_size for item in archive.infolist()), default=0)
         if largest > MAX_FEATURES**2 * 8 + 4096:
             raise StoreError(f"{path}: a member of {largest} bytes is no covariance of at most {MAX_FEATURES} features")
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             arrays = {name: data[name] for name in data.files if name in _KEYS}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, MemoryError) as error:
         raise StoreError(f"{path}: not a readable .npz of moments ({type(error).__name__}: {error})") from error

@@ -1,8 +1,10 @@
-"""pytorch-fid's own network with seeded weights: the published ones are a download and never needed by a test."""
+"""pytorch-fid's own network with seeded weights (the published ones are a download), and a subject that is a toy."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -10,6 +12,15 @@ from unittest.mock import patch
 import pytest
 import torch
 from torch import Tensor, nn
+
+from bench.contracts import Denoiser, Prediction, ScheduleSpec, Weights
+from bench.data.digits import load_digits
+from bench.quality import digits_cnn
+from bench.quality.features import real
+from bench.quality.recipe import feature_recipe
+from bench.registry import MODELS, load_builtins
+from bench.subject import Subject, Workspace, build_subject
+from bench.suite.schema import Cell, Conditions, Effort, Ref
 
 SIZE = 107
 """Smaller than 299 and large enough for every layer of Inception: ten times cheaper."""
@@ -87,3 +98,67 @@ def full_size_file(full_size_state: dict[str, Tensor], tmp_path_factory: pytest.
     path = tmp_path_factory.mktemp("weights") / "pt_inception_full.pth"
     torch.save(full_size_state, path)
     return path
+
+
+class Shrink(nn.Module):
+    """A denoiser that gives back a part of what it sees, and counts the images it was shown."""
+
+    def __init__(self, part: float = 0.5) -> None:
+        super().__init__()
+        self.part = nn.Parameter(torch.tensor(part))
+        self.seen = 0
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        self.seen += len(x_t)
+        return self.part * x_t
+
+
+def toy_denoiser(part: float = 0.5, weights: str = "shipped") -> Denoiser:
+    """A trained toy, as far as its passport says."""
+    trained = Weights("trained", "toy", sha256="ab" * 32, ema=True)
+    return Denoiser(Shrink(part), (1, 16, 16), Prediction.X0, ScheduleSpec(), trained)
+
+
+@pytest.fixture(scope="session")
+def digits_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache that holds the classifier's features of the real digits, so that not every test computes them."""
+    cache = tmp_path_factory.mktemp("digits-cache")
+    how = feature_recipe("tf", "digits-cnn", digits_cnn.SHA256, channels=1)
+    for split in ("train", "test"):
+        real(load_digits(split), how, cache, "cpu").moments()
+    return cache
+
+
+@pytest.fixture
+def toy_subject(tmp_path: Path, digits_cache: Path) -> Callable[..., Subject]:
+    """Builds subjects of the toy denoiser on digits; keyword arguments change the cell."""
+    load_builtins()
+    MODELS.add("toy-denoiser", toy_denoiser)
+
+    def build(
+        *,
+        model: dict[str, Any] | None = None,
+        sampler: dict[str, Any] | None = None,
+        data: Ref | None = Ref(name="digits"),  # noqa: B008 - frozen
+        folder: Path = tmp_path,
+        seed: int = 0,
+        denoiser: Denoiser | None = None,
+        **conditions: Any,
+    ) -> Subject:
+        cell = Cell(
+            id="toy/cell",
+            suite="toy",
+            model=Ref(name="toy-denoiser", params=model or {}),
+            sampler=Ref(name="ddim", params={"timesteps": 2, **(sampler or {})}),
+            data=data,
+            conditions=Conditions(**conditions),
+            seed=seed,
+            factors={},
+            metrics=(),
+            effort=Effort(),
+        )
+        shutil.copytree(digits_cache, folder / "cache", dirs_exist_ok=True)
+        subject = build_subject(cell, Workspace(folder / "run", folder / "cache"))
+        return subject if denoiser is None else replace(subject, denoiser=denoiser)
+
+    return build

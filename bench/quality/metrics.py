@@ -1,0 +1,273 @@
+"""The picture metrics: samples of a cell against a split of its data set, under a named recipe.
+
+Every measurement says in `at` what it is of: `name` (FID, or frechet[digits-cnn]), `statistic`, `recipe` and its
+`fingerprint`, `n` generated and `reference_n` real images, and the reference. Equal fingerprints may be compared.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from inspect import signature
+from typing import Literal
+
+import torch
+
+from bench.contracts import Dataset, Measurement, Scalar
+from bench.errors import MeasurementError, MissingData, ParamError, SaveError
+from bench.quality import recipe as recipes
+from bench.quality.extractors import PrecisionError, precision_error
+from bench.quality.features import SHA256, FeatureSet, first_images, generated, real, shared_extractor
+from bench.quality.frechet import frechet_distance
+from bench.quality.kid import kid
+from bench.quality.precision_recall import precision_recall
+from bench.quality.preprocess import to_unit
+from bench.quality.recipe import Dtype, FeatureRecipe, FidRecipe, RecipeName, digest, feature_recipe, images_used
+from bench.quality.uncertainty import bootstrap_interval, extrapolate, real_floor
+from bench.registry import DATASETS, check_params
+from bench.subject import Subject
+
+Split = Literal["train", "test", "own"]
+"""Which split of the cell's data set is the reference; own: the one the cell names."""
+
+OTHER: Mapping[str, str] = {"train": "test", "test": "train"}
+LEVEL = 0.95
+PROBE_IMAGES = 64
+"""On each side, to measure what a reduced precision changes."""
+KID_SUBSET = 1000
+LARGEST_SUBSET = 0.5
+"""Part of a set that a KID subset takes at most when its size is not given: subsets must differ."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a suite may choose of every picture metric."""
+
+    images: int
+    features: recipes.Extractor
+    recipe: RecipeName
+    reference: Split
+    dtype: Dtype
+
+
+class Comparison:
+    """Generated images beside reference images, both as features."""
+
+    def __init__(self, subject: Subject, choice: Choice) -> None:
+        self.subject, self.choice = subject, choice
+        if subject.data is None:
+            raise MeasurementError("a picture metric needs reference images; give the cell `data:`")
+        if choice.images < 2:
+            raise ParamError(f"images must be at least 2, got {choice.images}")
+        self.data = data_split(subject, choice.reference)
+        channels = subject.denoiser.image_shape[0]
+        if choice.features == "digits-cnn" and tuple(subject.denoiser.image_shape) != (1, 16, 16):
+            raise MeasurementError("digits-cnn judges 1x16x16 digits only; use features: inception for other images")
+        if channels not in (1, 3):
+            raise MeasurementError(f"images of {channels} channels are neither grey nor colour; no recipe takes them")
+        self.how = feature_recipe(
+            choice.recipe, choice.features, SHA256[choice.features], channels=channels, dtype=choice.dtype
+        )
+        self.images = images_used(choice.recipe, choice.images)
+
+    @cached_property
+    def generated(self) -> FeatureSet:
+        return generated(self.subject, self.how, self.images)
+
+    @cached_property
+    def reference(self) -> FeatureSet:
+        return self.real(self.data)
+
+    def real(self, data: Dataset) -> FeatureSet:
+        return real(data, self.how, self.subject.workspace.cache_dir, self.subject.device.type)
+
+    @cached_property
+    def held_out(self) -> FeatureSet | None:
+        """The other split, where there is one on this machine."""
+        other = OTHER.get(self.data.split)
+        try:
+            return None if other is None else self.real(data_split(self.subject, other))
+        except (MissingData, ParamError):
+            return None
+
+    @property
+    def recipe(self) -> FidRecipe:
+        return self.recipe_for(self.data, self.images)
+
+    def recipe_for(self, data: Dataset, images: int) -> FidRecipe:
+        return FidRecipe(
+            name=self.choice.recipe,
+            features=self.how,
+            images=images,
+            reference=data.fingerprint,
+            reference_split=data.split,
+            reference_images=len(data),
+            ema=self.subject.denoiser.weights.ema,
+        )
+
+    def at(self, statistic: str, **more: Scalar) -> dict[str, Scalar]:
+        """What a number is of."""
+        recipe = self.recipe
+        return {
+            "statistic": statistic,
+            "name": recipes.value_name(self.choice.features),
+            "features": self.choice.features,
+            "recipe": recipe.name,
+            "fingerprint": recipe.fingerprint,
+            "n": recipe.images,
+            "reference": recipe.reference,
+            "reference_n": recipe.reference_images,
+            **more,
+        }
+
+    @cached_property
+    def precision(self) -> PrecisionError | None:
+        """What the reduced precision changes on the first images of both sides; None in float32."""
+        if self.how.dtype == "float32":
+            return None
+        device, count = self.subject.device.type, min(PROBE_IMAGES, self.images, len(self.data))
+        return precision_error(
+            shared_extractor(self.how.extractor, "float32", device),
+            shared_extractor(self.how.extractor, self.how.dtype, device),
+            replace(self.how, dtype="float32"),
+            first_images(self.subject, count),
+            to_unit(self.data[0:count]),
+        )
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of any of the numbers must know."""
+        d = shared_width(self.how)
+        found = [
+            f"rank-deficient: {count} {which} images for {d} features; the value is far above that of more images"
+            for which, count in (("generated", self.images), ("reference", len(self.data)))
+            if count <= d
+        ]
+        if self.images < self.choice.images:
+            found.append(f"{self.images} of {self.choice.images} images, as recipe {self.choice.recipe} uses them")
+        if self.precision is not None:
+            found.append(self.precision.sentence)
+        return tuple(found)
+
+
+def shared_width(how: FeatureRecipe) -> int:
+    """Features of a network, without loading it."""
+    from bench.quality import digits_cnn, inception
+
+    return digits_cnn.FEATURES if how.extractor == "digits-cnn" else inception.FEATURES
+
+
+def data_split(subject: Subject, split: str) -> Dataset:
+    """The cell's data set at another split. Raises ParamError where it has no such split."""
+    assert subject.data is not None  # a Comparison was made
+    if split in ("own", subject.data.split):
+        return subject.data
+    ref = None if subject.cell is None else subject.cell.data
+    if ref is None or "split" not in signature(DATASETS.get(ref.name).factory).parameters:
+        raise ParamError(f"the data set has no split {split!r}, only {subject.data.split!r}; use reference: own")
+    entry = DATASETS.get(ref.name)
+    found: Dataset = entry.factory(**check_params(entry, {**ref.params, "split": split}))
+    return found
+
+
+def frechet(subject: Subject, choice: Choice, *, replicates: int, seed: int) -> Iterator[Measurement]:
+    """The Fréchet distance, its bootstrap replicates, the value against the other split, and the floor of real data."""
+    compared = Comparison(subject, choice)
+    sides = compared.generated.moments(), compared.reference.moments()
+    distance = frechet_distance(*sides)
+    interval = (
+        bootstrap_interval(compared.generated.all(), sides[1], replicates=replicates, level=LEVEL, seed=seed)
+        if replicates
+        else None
+    )
+    artifact = write_facts(
+        compared,
+        "frechet",
+        {
+            "raw": distance.raw,
+            "mean_part": distance.mean_part,
+            "cov_part": distance.cov_part,
+            "bootstrap_bias": None if interval is None else interval.bias,
+            "sample_hashes": digest(compared.generated.hashes()),
+        },
+    )
+    warnings = compared.warnings
+    yield Measurement("frechet", "1", (distance.value,), compared.at("value"), artifact=artifact, warnings=warnings)
+    if interval is not None:
+        yield Measurement("frechet", "1", interval.replicates, compared.at("replicates"), warnings=warnings)
+    if compared.precision is not None:
+        moved = abs(compared.precision.reduced - compared.precision.exact)
+        yield Measurement("frechet", "1", (moved,), compared.at("precision_error", probe=compared.precision.images))
+    if compared.held_out is not None:
+        other = frechet_distance(sides[0], compared.held_out.moments()).value
+        yield Measurement(
+            "frechet", "1", (other,), compared.at("against_other_split", against=compared.held_out.source)
+        )
+        yield from _floor(compared, compared.held_out, seed)
+
+
+def _floor(compared: Comparison, held_out: FeatureSet, seed: int) -> Iterator[Measurement]:
+    """Real images of the other split in the place of the generated ones, at the largest number both can have."""
+    images = min(compared.images, held_out.images)
+    value, n = real_floor(held_out.all(), compared.reference.all(), images=images, seed=seed)
+    yield Measurement("frechet", "1", (value,), compared.at("floor", floor_n=n))
+    ours, _ = real_floor(compared.generated.all(), compared.reference.all(), images=n, seed=seed)
+    yield Measurement("frechet", "1", (ours,), compared.at("value_at_floor_n", floor_n=n))
+
+
+def frechet_infinity(
+    subject: Subject, choice: Choice, *, cut: Literal["both", "generated"], blocks: int, seed: int
+) -> Iterator[Measurement]:
+    """The distance at infinitely many images, with its error and the slope over 1/n."""
+    compared = Comparison(subject, choice)
+    reference = compared.reference.all() if cut == "both" else compared.reference.moments()
+    found = extrapolate(compared.generated.all(), reference, blocks=blocks, seed=seed)
+    warnings = (*compared.warnings, *found.warnings)
+    for statistic, value in (
+        ("value", found.value),
+        ("standard_error", found.standard_error),
+        ("slope", found.slope),
+    ):
+        yield Measurement("frechet_infinity", "1", (value,), compared.at(statistic, cut=cut), warnings=warnings)
+
+
+def kernel_distance(
+    subject: Subject, choice: Choice, *, subsets: int, subset_size: int | None, seed: int
+) -> Iterator[Measurement]:
+    """KID: the mean over subsets, their spread, and every subset's value."""
+    compared = Comparison(subject, choice)
+    smaller = min(compared.images, len(compared.data))
+    size = min(KID_SUBSET, int(smaller * LARGEST_SUBSET)) if subset_size is None else subset_size
+    found = kid(compared.generated.all(), compared.reference.all(), subsets=subsets, subset_size=size, seed=seed)
+    warnings = compared.warnings
+    for statistic, values in (("value", (found.mean,)), ("spread", (found.spread,)), ("subsets", found.values)):
+        yield Measurement("kid", "1", values, compared.at(statistic, subset_size=size), warnings=warnings)
+
+
+def coverage(subject: Subject, choice: Choice, *, neighbours: int) -> Iterator[Measurement]:
+    """Precision, recall, density and coverage, from the same number of images on both sides."""
+    compared = Comparison(subject, choice)
+    equal = min(compared.images, len(compared.data))
+    found = precision_recall(compared.generated.all()[:equal], compared.reference.all()[:equal], neighbours=neighbours)
+    for which in ("precision", "recall", "density", "coverage"):
+        at = compared.at("value", which=which, used=equal, neighbours=neighbours)
+        yield Measurement("precision_recall", "1", (getattr(found, which),), at, warnings=compared.warnings)
+
+
+def write_facts(compared: Comparison, metric: str, facts: Mapping[str, Scalar]) -> str:
+    """Everything about a number that is too much for a line, as JSON in the run's folder; returns its name."""
+    recipe = compared.recipe
+    cell = compared.subject.cell
+    name = f"artifacts/{metric}-{digest([cell.id if cell else '', recipe.fingerprint])}.json"
+    path = compared.subject.workspace.run_dir / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            json.dumps({"recipe": recipe.facts(), **facts, "torch": torch.__version__}, indent=1, allow_nan=False),
+            encoding="utf-8",
+        )
+    except OSError as error:
+        raise SaveError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return name

@@ -1,0 +1,181 @@
+"""Samples that are the same however they are drawn, kept, cut, killed and asked for again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.contracts import Prediction, ScheduleSpec, Weights
+from bench.errors import MeasurementError, NonFiniteOutput
+from bench.quality.generate import SHARD, check_no_copies, image_hashes, samples_identity, samples_of
+from bench.subject import Subject
+
+Build = Callable[..., Subject]
+
+
+def first(subject: Subject, count: int) -> Tensor:
+    return torch.cat([shard.images for shard in samples_of(subject).first(count)])
+
+
+def seen(subject: Subject) -> int:
+    """Images the network was shown."""
+    return int(subject.denoiser.network.seen)  # type: ignore[attr-defined]
+
+
+def test_samples_are_those_of_the_sampler(toy_subject: Build) -> None:
+    subject = toy_subject()
+
+    found = first(subject, 100)
+
+    assert found.shape == (100, 1, 16, 16)
+    assert torch.equal(found[:SHARD], subject.sample(0, SHARD))
+    assert torch.equal(found[SHARD:], subject.sample(SHARD, 2 * SHARD)[:36])
+
+
+def test_any_order_and_any_number_give_the_same_bits(toy_subject: Build, tmp_path: Path) -> None:
+    whole = first(toy_subject(folder=tmp_path / "a"), 200)
+
+    backwards = samples_of(toy_subject(folder=tmp_path / "b"))
+    shards = {low: backwards.shard(low).images for low in (128, 0, 192, 64)}
+    grown = toy_subject(folder=tmp_path / "c")
+    for count in (1, 63, 64, 65, 130):
+        assert torch.equal(first(grown, count), whole[:count])
+
+    assert torch.equal(torch.cat([shards[low] for low in sorted(shards)])[:200], whole)
+
+
+def test_what_was_drawn_is_not_drawn_again(toy_subject: Build) -> None:
+    subject = toy_subject()
+    drawn = first(subject, 65)
+    calls = seen(subject)
+
+    again = toy_subject()
+
+    assert torch.equal(first(again, 128), torch.cat([drawn, first(subject, 128)[65:]]))
+    assert calls == 2 * 2 * SHARD  # two shards, two steps
+    assert seen(again) == 0
+
+
+@pytest.mark.parametrize("killed_at", [1, 100, 128, 129, 300, 511])
+def test_a_killed_run_goes_on_at_the_next_shard_with_the_same_samples(
+    toy_subject: Build, tmp_path: Path, killed_at: int
+) -> None:
+    whole = [shard.hashes for shard in samples_of(toy_subject(folder=tmp_path / "whole")).first(256)]
+
+    class Killed(BaseException):
+        pass
+
+    subject = toy_subject(folder=tmp_path / "killed")
+    network: Any = subject.denoiser.network
+    forward = network.forward
+
+    def dying(x_t: Tensor, t: Tensor) -> Tensor:
+        if network.seen + len(x_t) >= killed_at:
+            raise Killed
+        return forward(x_t, t)  # type: ignore[no-any-return]
+
+    network.forward = dying
+    with pytest.raises(Killed):
+        list(samples_of(subject).first(256))
+    kept = len(list(samples_of(subject).stage.folder.glob("0*.npz")))
+
+    resumed = toy_subject(folder=tmp_path / "killed")
+    found = [shard.hashes for shard in samples_of(resumed).first(256)]
+
+    assert found == whole
+    assert kept == (killed_at - 1) // (2 * SHARD)
+    assert seen(resumed) == 2 * SHARD * (4 - kept)
+    check_no_copies(each for shard in found for each in shard)
+
+
+def test_a_damaged_shard_is_drawn_again(toy_subject: Build) -> None:
+    subject = toy_subject()
+    whole = first(subject, 128)
+    file = samples_of(subject).stage.folder / "000001.npz"
+    file.write_bytes(file.read_bytes()[:5000])
+
+    assert torch.equal(first(toy_subject(), 128), whole)
+    assert file.stat().st_size > 5000
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "seed": {"seed": 1},
+    "model argument": {"model": {"part": 0.6}},
+    "timesteps": {"sampler": {"timesteps": 3}},
+    "eta": {"sampler": {"eta": 1.0}},
+    "dtype": {"dtype": "bfloat16"},
+    "memory format": {"memory_format": "channels_last"},
+}
+
+
+def test_everything_that_changes_a_sample_changes_its_address(toy_subject: Build) -> None:
+    plain = samples_of(toy_subject()).stage.key
+    keys = {name: samples_of(toy_subject(**change)).stage.key for name, change in CHANGES.items()}
+    denoiser = toy_subject().denoiser
+    others = {
+        "weights": replace(denoiser, weights=replace(denoiser.weights, sha256="cd" * 32)),
+        "raw weights": replace(denoiser, weights=replace(denoiser.weights, ema=False)),
+        "schedule": replace(denoiser, schedule=ScheduleSpec("cosine")),
+        "prediction": replace(denoiser, prediction=Prediction.EPSILON),
+        "network": replace(denoiser, network=nn.Identity()),
+    }
+    keys |= {name: samples_of(toy_subject(denoiser=other)).stage.key for name, other in others.items()}
+
+    assert len({plain, *keys.values()}) == len(keys) + 1
+
+
+def test_what_does_not_change_a_sample_does_not_change_its_address(toy_subject: Build, tmp_path: Path) -> None:
+    plain = samples_of(toy_subject()).stage.key
+
+    for change in ({"model": {"weights": "/elsewhere/toy.safetensors"}}, {"threads": 2}, {"batch_size": 7}):
+        assert samples_of(toy_subject(**change)).stage.key == plain
+    # Defaults that are spelt out are still defaults.
+    assert samples_of(toy_subject(model={"part": 0.5}, sampler={"eta": 0.0})).stage.key == plain
+
+
+def test_large_images_are_drawn_in_small_batches_that_are_part_of_the_address(toy_subject: Build) -> None:
+    subject = toy_subject()
+    large = replace(subject, denoiser=replace(subject.denoiser, image_shape=(3, 64, 64)))
+
+    assert samples_identity(subject)["batch"] == SHARD
+    assert samples_identity(large)["batch"] == 8
+    assert first(large, 3).shape == (3, 3, 64, 64)
+
+
+def test_samples_that_are_not_finite_name_the_image(toy_subject: Build) -> None:
+    class Diverging(nn.Module):
+        def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+            out = x_t.clone()
+            out[3] = torch.inf
+            return out
+
+    subject = toy_subject()
+
+    with pytest.raises(NonFiniteOutput, match="sample 3 is not finite"):
+        first(replace(subject, denoiser=replace(subject.denoiser, network=Diverging())), 10)
+
+
+def test_copies_are_refused_with_their_number() -> None:
+    images = np.random.default_rng(0).standard_normal((5, 1, 4, 4)).astype(np.float32)
+    copied = np.concatenate([images, images[1:3]])
+
+    check_no_copies(image_hashes(images))
+    with pytest.raises(MeasurementError, match="2 of 7 samples are copies of others"):
+        check_no_copies(image_hashes(copied))
+
+
+def test_weights_without_a_hash_cannot_be_kept(toy_subject: Build) -> None:
+    subject = toy_subject()
+    unknown = replace(subject, denoiser=replace(subject.denoiser, weights=Weights("trained")))
+
+    with pytest.raises(MeasurementError, match="have no SHA-256"):
+        samples_of(unknown)
+    with pytest.raises(MeasurementError, match="need a cell with a sampler"):
+        samples_of(replace(subject, sampler=None))
