@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.text import print_json, print_line, print_table
+from bench.contracts import Value
 from bench.errors import ExitCode, UserError
 from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS, Registry, check_params, load_plugins
 
@@ -115,13 +116,13 @@ def inspect(options: argparse.Namespace) -> int:
 
     load_plugins(options.plugin)
     entry = MODELS.get(options.model)
-    params = {}
+    given: dict[str, Value] = {}
     for text in options.params:
         name, equals, value = text.partition("=")
         if not equals:
             raise UserError(f"{text!r}: expected KEY=VALUE, such as skip=zero")
-        params[name] = scalar(value)
-    params = check_params(entry, params)
+        given[name] = scalar(value)
+    params = check_params(entry, given)
     shape = _shape(options.shape) if options.shape else None
     from bench.measure.inspect import inspect_denoiser
 
