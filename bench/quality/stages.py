@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
@@ -108,10 +109,17 @@ def _within(name: str, packages: Iterable[str]) -> bool:
 
 
 def _code(module: ModuleType) -> str:
-    """Hash of a module's syntax tree without docstrings, or of its name where it has no source."""
+    """Hash of a module's code, or its name where it has no source."""
     file = getattr(module, "__file__", None)
     if file is None or not file.endswith(".py"):
         return module.__name__
+    stat = Path(file).stat()
+    return _syntax_hash(file, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _syntax_hash(file: str, size: int, mtime_ns: int) -> str:
+    """Hash of a file's syntax tree without docstrings. size, mtime_ns: for the cache to see that it changed."""
     tree = ast.parse(Path(file).read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

@@ -39,16 +39,16 @@ def test_a_reference_that_is_not_of_full_rank_is_resampled_against_too() -> None
 
 
 def test_the_interval_covers_the_mean_of_the_distance_about_as_often_as_it_says() -> None:
-    d, n, sets = 6, 200, 120
+    d, n, sets = 6, 200, 80
     reference = Moments(None, np.full(d, 0.3), np.eye(d))  # exact, so only the images vary
-    values = [frechet_to_moments(normal(n, d, 5, i), reference).value for i in range(2000)]
+    values = [frechet_to_moments(normal(n, d, 5, i), reference).value for i in range(1000)]
     centre = float(np.mean(values))
 
     intervals = [bootstrap_interval(normal(n, d, 5, i), reference, replicates=60, seed=i) for i in range(sets)]
 
     covered = sum(each.low <= centre <= each.high for each in intervals)
-    # 95 % of 120 is 114, give or take 2.4; percentile intervals of a skewed statistic are a little short.
-    assert 105 <= covered <= 119
+    # 95 % of 80 is 76, give or take 1.9; percentile intervals of a skewed statistic are a little short.
+    assert 69 <= covered <= 79
 
 
 def test_the_interval_lies_around_the_estimate_though_the_replicates_do_not() -> None:
