@@ -72,7 +72,7 @@ class TimeEmbedding(nn.Module):
         super().__init__()
         half = base_channels // 2
         exponents = torch.arange(half, dtype=torch.float32) * -(math.log(10_000.0) / (half - 1))
-        # Not a buffer, so that casting the network leaves it alone: in bfloat16 the angle at t = 999 is off by a radian.
+        # Not a buffer, so that a cast leaves it alone: in bfloat16 the angle at t = 999 would be off by a radian.
         self.frequencies = exponents.exp()
         width = 4 * base_channels
         self.dense = nn.ModuleList([nn.Linear(base_channels, width), nn.Linear(width, width)])

@@ -12,14 +12,17 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
 from torch import Tensor
 
 from bench.registry import load_builtins
-from bench.subject import Workspace, build_subject
+from bench.subject import Subject, Workspace, build_subject
 from bench.suite.schema import Cell, Conditions, Effort, Ref
+from models.unet import UNet
 
 pytestmark = [
     pytest.mark.perf,
@@ -49,7 +52,7 @@ class Walk:
 
 
 @pytest.mark.parametrize("batch", [1, 8])
-def test_sampling_ratio_to_the_diffusers_pipeline(batch: int, tmp_path) -> None:
+def test_sampling_ratio_to_the_diffusers_pipeline(batch: int, tmp_path: Path) -> None:
     torch.set_num_threads(THREADS)
     walks = list(variants(batch, tmp_path))
     outputs = {walk.name: walk.run() for walk in walks}  # warm-up and compilation
@@ -75,18 +78,18 @@ def test_sampling_ratio_to_the_diffusers_pipeline(batch: int, tmp_path) -> None:
         assert difference < (0.5 if "bfloat16" in name else 1e-3)
 
 
-def variants(batch: int, tmp_path) -> Iterator[Walk]:
+def variants(batch: int, tmp_path: Path) -> Iterator[Walk]:
     """diffusers' pipeline first, then ours with the same weights and the same x_T."""
     load_builtins()
     eager = subject(batch, {}, tmp_path)
     x_T = eager.start(0, batch)
-    yield Walk("diffusers", diffusers_walk(eager.denoiser.network, x_T, STEPS[batch]))
+    yield Walk("diffusers", diffusers_walk(cast(UNet, eager.denoiser.network), x_T, STEPS[batch], tmp_path / "unet"))
     for name, conditions in VARIANTS.items():
         ours = subject(batch, conditions, tmp_path)
         yield Walk(name, lambda ours=ours: ours.sample(0, batch).clamp(-1, 1))
 
 
-def subject(batch: int, conditions: dict[str, object], tmp_path):
+def subject(batch: int, conditions: dict[str, object], tmp_path: Path) -> Subject:
     cell = Cell(
         id="perf/cifar10",
         suite="perf",
@@ -102,17 +105,17 @@ def subject(batch: int, conditions: dict[str, object], tmp_path):
     return build_subject(cell, Workspace(tmp_path, tmp_path))
 
 
-def diffusers_walk(network: torch.nn.Module, x_T: Tensor, steps: int) -> Callable[[], Tensor]:
+def diffusers_walk(network: UNet, x_T: Tensor, steps: int, folder: Path) -> Callable[[], Tensor]:
     """DDIMPipeline with our weights, started from our x_T, its progress bar off."""
-    from diffusers import DDIMPipeline, DDIMScheduler
+    from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
 
-    from models.checkpoints.diffusers import to_diffusers
+    from models.checkpoints.diffusers_folder import export_diffusers
 
     scheduler = DDIMScheduler(
         num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, beta_schedule="linear",
         clip_sample=False, set_alpha_to_one=True, steps_offset=0, timestep_spacing="leading",
     )  # fmt: skip
-    pipeline = DDIMPipeline(to_diffusers(network), scheduler)
+    pipeline = DDIMPipeline(UNet2DModel.from_pretrained(export_diffusers(network, folder)).eval(), scheduler)
     pipeline.set_progress_bar_config(disable=True)
 
     def run() -> Tensor:
