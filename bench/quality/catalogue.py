@@ -38,8 +38,9 @@ def frechet(
     """Fréchet distance of samples to real images: FID for Inception features, frechet[digits-cnn] for the classifier's.
 
     at.statistic: value; replicates (of the bootstrap over images, moved onto the value; their quantiles are its
-    interval at this n); against_other_split; floor (real images of the other split in the samples' place, at
-    floor_n) and value_at_floor_n to hold against it; precision_error in a reduced precision.
+    interval at this n); against_other_split; floor (real images of the other split in the samples' place; where it
+    has only floor_n of them, value_at_floor_n is the value to hold against it); precision_error in a reduced
+    precision.
     The value is biased upwards by about c / n: compare at equal n, which the fingerprint holds.
     """
     from bench.quality import metrics

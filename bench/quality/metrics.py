@@ -20,8 +20,9 @@ from bench.errors import MeasurementError, MissingData, ParamError, SaveError
 from bench.quality import recipe as recipes
 from bench.quality.extractors import PrecisionError, precision_error
 from bench.quality.features import SHA256, FeatureSet, first_images, generated, real, shared_extractor
-from bench.quality.frechet import frechet_distance
+from bench.quality.frechet import frechet_distance, frechet_to_moments
 from bench.quality.kid import kid
+from bench.quality.moments import Moments
 from bench.quality.precision_recall import precision_recall
 from bench.quality.preprocess import to_unit
 from bench.quality.recipe import Dtype, FeatureRecipe, FidRecipe, RecipeName, digest, feature_recipe, images_used
@@ -205,16 +206,16 @@ def frechet(subject: Subject, choice: Choice, *, replicates: int, seed: int) -> 
         yield Measurement(
             "frechet", "1", (other,), compared.at("against_other_split", against=compared.held_out.source)
         )
-        yield from _floor(compared, compared.held_out, seed)
+        yield from _floor(compared, compared.held_out, sides[1], seed)
 
 
-def _floor(compared: Comparison, held_out: FeatureSet, seed: int) -> Iterator[Measurement]:
-    """Real images of the other split in the place of the generated ones, at the largest number both can have."""
-    images = min(compared.images, held_out.images)
-    value, n = real_floor(held_out.all(), compared.reference.all(), images=images, seed=seed)
+def _floor(compared: Comparison, held_out: FeatureSet, reference: Moments, seed: int) -> Iterator[Measurement]:
+    """Real images of the other split in the place of the generated ones; both at as many as there are, where fewer."""
+    value, n = real_floor(held_out.all(), reference, images=compared.images, seed=seed)
     yield Measurement("frechet", "1", (value,), compared.at("floor", floor_n=n))
-    ours, _ = real_floor(compared.generated.all(), compared.reference.all(), images=n, seed=seed)
-    yield Measurement("frechet", "1", (ours,), compared.at("value_at_floor_n", floor_n=n))
+    if n < compared.images:
+        ours = frechet_to_moments(compared.generated.all()[:n], reference).value
+        yield Measurement("frechet", "1", (ours,), compared.at("value_at_floor_n", floor_n=n))
 
 
 def frechet_infinity(

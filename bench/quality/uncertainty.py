@@ -22,7 +22,6 @@ from bench.quality.frechet import (
     combine,
     eigen_factor,
     frechet_distance,
-    frechet_of_features,
     frechet_to_moments,
     sum_of_roots,
 )
@@ -214,15 +213,13 @@ def _count(moments: Moments) -> int:
     return moments.n
 
 
-def real_floor(train: Tensor | ArrayLike, test: Tensor | ArrayLike, *, images: int, seed: int = 0) -> tuple[float, int]:
-    """Distance between real images of two splits, at the same number of images on both sides, and that number.
+def real_floor(held_out: Tensor | ArrayLike, reference: Moments, *, images: int, seed: int = 0) -> tuple[float, int]:
+    """Distance of real images of another split to the reference, and how many there were.
 
-    Takes `images` at random from each side, or as many as the smaller side has.
+    Takes `images` of the held-out features [n, d] at random, or all where there are fewer. A value of that many
+    generated images against the same reference cannot be told from real images below it.
     """
-    sides = (as_rows(train), as_rows(test))
-    n = min(images, *(len(side) for side in sides))
-    drawn = [
-        side[np.sort(np.random.default_rng([seed, number]).choice(len(side), n, replace=False))]
-        for number, side in enumerate(sides)
-    ]
-    return frechet_of_features(*drawn).value, n
+    rows = as_rows(held_out)
+    n = min(images, len(rows))
+    drawn = np.sort(np.random.default_rng(seed).choice(len(rows), n, replace=False))
+    return frechet_to_moments(rows[drawn], reference).value, n

@@ -90,10 +90,18 @@ def test_the_interval_is_in_the_replicates_and_around_the_value(toy_subject: Bui
 
 
 def test_the_floor_puts_real_images_in_the_place_of_samples_at_equal_n(toy_subject: Build) -> None:
-    found = by_statistic(measure("frechet", toy_subject(), images=600, replicates=0))
+    """400 digits are held out: more samples than that are cut to 400 for the comparison."""
+    many = by_statistic(measure("frechet", toy_subject(), images=600, replicates=0))
+    few = by_statistic(measure("frechet", toy_subject(), images=150, replicates=0))
 
-    assert found["floor"].at["floor_n"] == found["value_at_floor_n"].at["floor_n"] == 400
-    assert 0 < found["floor"].values[0] < found["value_at_floor_n"].values[0]
+    reference = direct(split("train"))
+    assert many["floor"].values[0] == pytest.approx(
+        frechet_of_features(direct(split("test")), reference).value, rel=1e-4
+    )
+    assert many["floor"].at["floor_n"] == many["value_at_floor_n"].at["floor_n"] == 400
+    assert many["floor"].values[0] < many["value"].values[0] < many["value_at_floor_n"].values[0]
+    assert few["floor"].at["floor_n"] == 150
+    assert "value_at_floor_n" not in few
 
 
 def test_the_facts_lie_in_the_folder_of_the_run(toy_subject: Build) -> None:

@@ -118,14 +118,17 @@ def test_the_same_seed_gives_the_same_line() -> None:
     assert extrapolate(rows, reference, seed=5) != extrapolate(rows, reference, seed=6)
 
 
-def test_the_floor_takes_the_same_number_from_both_splits() -> None:
+def test_the_floor_is_real_images_in_the_place_of_generated_ones() -> None:
     train, test = normal(1000, 4, 1), normal(300, 4, 2)
+    reference = moments_of(train)
 
-    value, n = real_floor(train, test, images=500)
-    fewer, m = real_floor(train, test, images=100)
+    value, n = real_floor(test, reference, images=500)
+    fewer, m = real_floor(test, reference, images=100)
 
     assert (n, m) == (300, 100)
+    assert value == frechet_to_moments(test, reference).value
     assert 0 < value < fewer
+    assert real_floor(test, reference, images=100) == (fewer, 100)
 
 
 def test_intervals_refuse_senseless_settings() -> None:
