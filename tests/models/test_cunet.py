@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.errors import ParamError
+from bench.measure.module_counter import count_modules
 from models.cunet import Acceleration, CUNet, CUNetSizes, DynamicBlock
 from models.ode import OdeSolver
 
@@ -38,6 +39,10 @@ def test_the_paper_network_has_the_paper_size_with_every_described_part() -> Non
     assert parameters(CUNet(CUNetSizes(attention="five"))) == 8_975_059
     assert parameters(CUNet(CUNetSizes(attention="none"))) == 8_678_995
     assert parameters(CUNet(CUNetSizes(residual=False))) == 8_591_731
+
+
+def test_macs_of_the_paper_network_module_by_module() -> None:
+    assert count_modules(seeded(CUNetSizes()), images(1, 3, 64), torch.tensor([0])) == 2_281_897_984
 
 
 def test_without_acceleration_a_block_moves_at_its_initial_velocity() -> None:

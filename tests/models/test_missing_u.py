@@ -33,9 +33,19 @@ def test_naming_them_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_digits_versions_are_small_and_keep_the_shape(name: str) -> None:
-    denoiser = build(name)
+@pytest.mark.parametrize(
+    ("name", "params", "count"),
+    [
+        ("lucid-unet", {}, 210_945),
+        ("cunet", {}, 203_209),
+        ("cunet-released", {}, 287_809),
+        ("cunet-released", {"attention": "none"}, 254_913),
+        ("cunet-released", {"blocks": "no-residual-released"}, 262_017),
+        ("cunet-released", {"attention": "none", "blocks": "no-residual-released"}, 229_121),
+    ],
+)
+def test_digits_versions_are_of_one_size_and_keep_the_shape(name: str, params: dict[str, str], count: int) -> None:
+    denoiser = build(name, **params)
     x_t = torch.randn(2, *denoiser.image_shape)
 
     with torch.inference_mode():
@@ -43,7 +53,7 @@ def test_digits_versions_are_small_and_keep_the_shape(name: str) -> None:
 
     assert denoiser.image_shape == (1, 16, 16)
     assert out.shape == x_t.shape
-    assert 200_000 <= parameters(denoiser) <= 300_000
+    assert parameters(denoiser) == count
 
 
 @pytest.mark.parametrize(
