@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 import torchdiffeq
 from torch import Tensor, nn
 
-from bench.errors import ParamError, did_you_mean
+from bench.errors import NonFiniteOutput, ParamError, did_you_mean
 
 Field = Callable[[float, Tensor], Tensor]
 """(t~, y [B, C, H, W]) -> dy/dt~, the same shape."""
@@ -157,17 +158,23 @@ def solve_with_torchdiffeq(
     """y(0) -> y(1) by any method of torchdiffeq.
 
     parameters: every tensor the adjoint must give a gradient to, besides y. Without `solver.adjoint`, or where no
-    gradient is wanted, they are not used.
+    gradient is wanted, they are not used. Raises NonFiniteOutput when an adaptive method finds no step small enough.
     """
-    ends = torch.tensor([0.0, 1.0], dtype=torch.float32, device=y.device)
+    ends = torch.tensor([0.0, 1.0], dtype=torch.promote_types(y.dtype, torch.float32), device=y.device)
     settings: dict[str, Any] = {"method": solver.method, "rtol": solver.tolerance, "atol": solver.tolerance}
     if not solver.adaptive:
         settings["options"] = {"grid_constructor": _grid(solver.steps)}
+    solve = torchdiffeq.odeint
     if solver.adjoint and torch.is_grad_enabled():
         wanted = tuple(each for each in parameters if each.requires_grad)
-        solved: Tensor = torchdiffeq.odeint_adjoint(field, y, ends, adjoint_params=wanted, **settings)
-    else:
-        solved = torchdiffeq.odeint(field, y, ends, **settings)
+        solve = partial(torchdiffeq.odeint_adjoint, adjoint_params=wanted)
+    try:
+        solved: Tensor = solve(field, y, ends, **settings)
+    except AssertionError as error:  # torchdiffeq's word for NaN, infinity, and steps that shrink to nothing
+        raise NonFiniteOutput(
+            f"the ODE solver {solver.method!r} cannot go on at tolerance {solver.tolerance}: {error}; "
+            "use a larger tolerance or a method on a fixed grid"
+        ) from error
     return solved[-1]
 
 

@@ -9,7 +9,7 @@ import torch
 import torchdiffeq
 from torch import Tensor, nn
 
-from bench.errors import ParamError
+from bench.errors import NonFiniteOutput, ParamError
 from models.ode import ADAPTIVE, SOLVERS, TABLEAUS, OdeBlock, OdeSolver, solve_fixed, solve_with_torchdiffeq
 
 FIXED = tuple(TABLEAUS)
@@ -211,6 +211,17 @@ def kept_bytes(steps: int, adjoint: bool) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         block(states().requires_grad_())
     return sum(kept.values())
+
+
+@pytest.mark.parametrize("method", ADAPTIVE)
+def test_a_solution_that_runs_away_is_a_sentence(method: str) -> None:
+    def explode(t: Tensor, y: Tensor) -> Tensor:
+        return y.square()  # from 2 on, y is infinite at t~ = 1/2
+
+    with pytest.raises(
+        NonFiniteOutput, match=f"'{method}' cannot go on at tolerance 0.001: .*; use a larger tolerance"
+    ):
+        solve_with_torchdiffeq(explode, torch.full((1, 1, 1, 1), 2.0), OdeSolver(method))
 
 
 def test_without_gradients_the_adjoint_switch_changes_nothing() -> None:
