@@ -141,8 +141,7 @@ class ReleasedCUNet(nn.Module):
             features.append(x)
             below = "embedding" if level == depth - 2 else f"down{level + 2}"
             x = F.softplus(self._timed(below, self._run(down_name(level, depth), x), t))
-            # The published code interpolates bilinearly by a half, which is the mean of every 2x2 pixels.
-            x = F.avg_pool2d(x, 2)
+            x = F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False)
         x = self._block("embedding", "bottleneck", x)
         for level in reversed(range(depth - 1)):
             place = depth - 1 - level
