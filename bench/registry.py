@@ -26,6 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 CATALOGUES = (
     "models.catalogue",
+    "models.missing_u",
     "bench.data.catalogue",
     "bench.diffusion.catalogue",
     "bench.measure.catalogue",

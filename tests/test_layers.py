@@ -102,7 +102,8 @@ def test_bench_never_imports_models_by_name() -> None:
         "bench.report.page",
         "bench.store.frame",
         "bench.suite.expand",
-        "models, models.catalogue, bench.data.catalogue, bench.diffusion.catalogue, bench.measure.catalogue",
+        "models, models.catalogue, models.missing_u",
+        "bench.data.catalogue, bench.diffusion.catalogue, bench.measure.catalogue, bench.quality.catalogue",
     ],
 )
 def test_the_reading_half_and_the_catalogues_start_without_torch(modules: str) -> None:
