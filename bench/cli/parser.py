@@ -35,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     _list(verbs)
     _inspect(verbs)
     _train(verbs)
+    _fid(verbs)
     _fetch(verbs)
     _schema(verbs)
     return parser
@@ -105,6 +106,20 @@ def _train(verbs: Verbs) -> None:
     verb.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads (default: 1)")
     verb.add_argument("--no-samples", action="store_true", help="do not draw the picture of samples")
     _plugins(verb)
+    _data(verb)
+    _json(verb)
+
+
+def _fid(verbs: Verbs) -> None:
+    verb = _verb(verbs, "fid", "print the Fréchet distance between two sets of images")
+    verb.add_argument("images", type=Path, metavar="A", help="a folder, zip or tar of images, or .npz statistics")
+    verb.add_argument("reference", type=Path, metavar="B", help="the same, of the images to compare with")
+    verb.add_argument(
+        "--recipe", default="tf", metavar="NAME", help="tf (pytorch-fid's), tf1, clean, paper-a, paper-b, ..."
+    )
+    verb.add_argument(
+        "--features", choices=("inception", "digits-cnn"), default="inception", help="only inception gives an FID"
+    )
     _data(verb)
     _json(verb)
 

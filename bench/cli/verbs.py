@@ -165,6 +165,23 @@ def train(options: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
+def fid(options: argparse.Namespace) -> int:
+    """Two sets of images, one number, and what it is."""
+    from bench.quality.folders import fid_between
+
+    found = fid_between(options.images, options.reference, recipe=options.recipe, features=options.features)
+    if options.json:
+        facts = {"images": list(found.images), "features": found.features, "recipe": dict(found.recipe)}
+        print_json({"name": found.name, "value": found.value, **facts, "warnings": list(found.warnings)})
+        return ExitCode.OK
+    of, against = ("unknown" if count is None else f"{count:,}" for count in found.images)
+    print_line(f"{found.name}: {found.value:.6g}")
+    print_line(f"{of} images against {against}; recipe {options.recipe}, {found.recipe['fingerprint']}")
+    for warning in found.warnings:
+        print_line(f"note: {warning}")
+    return ExitCode.OK
+
+
 def fetch(options: argparse.Namespace) -> int:
     """Public files into the data folder, never during a run."""
     from bench.cli.downloading import DownloadProgress
@@ -204,6 +221,7 @@ VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "list": list_names,
     "inspect": inspect,
     "train": train,
+    "fid": fid,
     "fetch": fetch,
     "schema": schema,
 }

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bench.cli import main
@@ -271,3 +272,46 @@ def test_fetch_without_a_network_says_what_to_put_where(tmp_path: Path, capsys: 
     assert code == ExitCode.BAD_INPUT
     assert str(tmp_path / "weights") in err and "sha256:" in err
     assert "Traceback" not in err
+
+
+def images_in(folder: Path, count: int, seed: int) -> Path:
+    """Digits-sized grey images, made from a seed."""
+    from PIL import Image
+
+    folder.mkdir()
+    pixels = np.random.default_rng(seed).integers(0, 256, (count, 16, 16), dtype=np.uint8)
+    for index, each in enumerate(pixels):
+        Image.fromarray(each).save(folder / f"{index}.png")
+    return folder
+
+
+def test_fid_of_two_folders_says_what_the_number_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = images_in(tmp_path / "a", 80, 0), images_in(tmp_path / "b", 90, 1)
+
+    code, said, _ = answer(capsys, "fid", a, b, "--features", "digits-cnn", "--json")
+    found = json.loads(said)
+    _, same, _ = answer(capsys, "fid", a, a, "--features", "digits-cnn", "--json")
+
+    assert code == ExitCode.OK
+    assert found["name"] == "frechet[digits-cnn]" and found["images"] == [80, 90]
+    assert found["value"] > 0 and abs(json.loads(same)["value"]) < 1e-6 < found["value"]
+    assert found["recipe"]["fingerprint"]
+
+
+def test_fid_without_the_network_says_how_to_get_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = images_in(tmp_path / "a", 3, 0)
+
+    code, _, err = answer(capsys, "fid", a, a, "--data", tmp_path / "nothing")
+
+    assert code == ExitCode.BAD_INPUT
+    assert "bench fetch inception" in err
+
+
+def test_fid_names_the_file_that_cannot_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    a = images_in(tmp_path / "a", 3, 0)
+    (a / "1.png").write_bytes(b"not a picture")
+
+    code, _, err = answer(capsys, "fid", a, a, "--features", "digits-cnn")
+
+    assert code == ExitCode.BAD_INPUT
+    assert "1.png" in err and "Traceback" not in err
