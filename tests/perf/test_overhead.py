@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from bench.contracts import Denoiser, Prediction, ScheduleSpec, Weights
 from bench.diffusion.catalogue import ddim, ddpm
+from bench.diffusion.noise import NoiseStream
 from bench.measure.clock import CpuClock
 from bench.measure.steps import step_time
 from bench.measure.timing import time_walk
@@ -90,13 +91,12 @@ def test_a_step_costs_little_outside_the_network(
 
 
 @pytest.mark.parametrize("shape", [DIGITS, CIFAR], ids=["digits", "cifar10"])
-def test_noise_costs_little_a_number(benchmark: Any, shape: tuple[int, int, int], tmp_path: Path) -> None:
+def test_noise_costs_little_a_number(benchmark: Any, shape: tuple[int, int, int]) -> None:
     """A walk's step noise for a batch of 8, drawn image by image."""
-    made = subject(Nothing(), "ddpm", shape, 8, tmp_path)
-    steps = made.noise(0, 8).chunk_steps
+    steps = NoiseStream(0, 0, 8, shape).chunk_steps
 
     def draw() -> int:
-        noise = made.noise(0, 8)
+        noise = NoiseStream(0, 0, 8, shape)
         return sum(noise.step(step).numel() for step in range(steps))
 
     numbers = benchmark(draw)
@@ -113,7 +113,6 @@ def test_a_walk_spends_its_time_in_the_network(benchmark: Any, tmp_path: Path) -
 
     torch.manual_seed(0)
     network = Timed(UNet(unet_sizes("digits")))
-    # Step noise is drawn for 256 steps at once, so a shorter walk would pay for more than it uses.
     made = subject(network, "ddpm", DIGITS, 8, tmp_path, steps=8 if benchmark.disabled else 256)
     shares = []
 
