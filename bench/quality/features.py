@@ -31,6 +31,8 @@ Features = NDArray[np.float32]
 
 SHA256: dict[recipe.Extractor, str] = {"digits-cnn": digits_cnn.SHA256, "inception": inception.SHA256}
 """Of the weights each network must have; known without reading them."""
+WIDTH: dict[recipe.Extractor, int] = {"digits-cnn": digits_cnn.FEATURES, "inception": inception.FEATURES}
+"""Features of each network."""
 
 
 @lru_cache(maxsize=2)

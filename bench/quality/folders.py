@@ -22,7 +22,7 @@ from torch import Tensor
 from bench.contracts import Scalar
 from bench.data.decode import DECODE_ERRORS, EIGHT_BIT_MODES, FORMATS, MAX_PIXELS, bombs_refused
 from bench.data.sources import ImageSource, open_source
-from bench.errors import BadData
+from bench.errors import BadData, MeasurementError
 from bench.quality import recipe as recipes
 from bench.quality.extractors import Extractor, extract, load_extractor
 from bench.quality.frechet import FrechetDistance, check_comparable, frechet_distance
@@ -87,6 +87,13 @@ def fid_between(
     statistics of another recipe; MissingWeights where the network is not there.
     """
     network = extractor or load_extractor(features, dtype=dtype)
+    try:
+        return _between(a, b, recipe, network, on_progress)
+    except MeasurementError as error:  # features without spread, or not finite: the images are to blame
+        raise BadData(f"{a} against {b}: {error}") from error
+
+
+def _between(a: Path, b: Path, recipe: RecipeName, network: Extractor, on_progress: Progress) -> FolderDistance:
     how = feature_recipe(
         recipe, network.name, network.sha256, channels=1 if network.name == "digits-cnn" else 3, dtype=network.dtype
     )

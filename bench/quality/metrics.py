@@ -19,13 +19,13 @@ from bench.contracts import Dataset, Measurement, Scalar
 from bench.errors import MeasurementError, MissingData, ParamError, SaveError
 from bench.quality import recipe as recipes
 from bench.quality.extractors import PrecisionError, precision_error
-from bench.quality.features import SHA256, FeatureSet, first_images, generated, real, shared_extractor
+from bench.quality.features import SHA256, WIDTH, FeatureSet, first_images, generated, real, shared_extractor
 from bench.quality.frechet import frechet_distance, frechet_to_moments
 from bench.quality.kid import kid
 from bench.quality.moments import Moments
 from bench.quality.precision_recall import precision_recall
 from bench.quality.preprocess import to_unit
-from bench.quality.recipe import Dtype, FeatureRecipe, FidRecipe, RecipeName, digest, feature_recipe, images_used
+from bench.quality.recipe import Dtype, FidRecipe, RecipeName, digest, feature_recipe, images_used
 from bench.quality.uncertainty import bootstrap_interval, extrapolate, real_floor
 from bench.registry import DATASETS, check_params
 from bench.subject import Subject
@@ -35,6 +35,7 @@ Split = Literal["train", "test", "own"]
 
 OTHER: Mapping[str, str] = {"train": "test", "test": "train"}
 LEVEL = 0.95
+TRAIN_ONLY = "the training images are the only reference here: a model that copied them would score best"
 PROBE_IMAGES = 64
 """On each side, to measure what a reduced precision changes."""
 KID_SUBSET = 1000
@@ -140,7 +141,7 @@ class Comparison:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of any of the numbers must know."""
-        d = shared_width(self.how)
+        d = WIDTH[self.how.extractor]
         found = [
             f"rank-deficient: {count} {which} images for {d} features; the value is far above that of more images"
             for which, count in (("generated", self.images), ("reference", len(self.data)))
@@ -151,13 +152,6 @@ class Comparison:
         if self.precision is not None:
             found.append(self.precision.sentence)
         return tuple(found)
-
-
-def shared_width(how: FeatureRecipe) -> int:
-    """Features of a network, without loading it."""
-    from bench.quality import digits_cnn, inception
-
-    return digits_cnn.FEATURES if how.extractor == "digits-cnn" else inception.FEATURES
 
 
 def data_split(subject: Subject, split: str) -> Dataset:
@@ -195,9 +189,15 @@ def frechet(subject: Subject, choice: Choice, *, replicates: int, seed: int) -> 
         },
     )
     warnings = compared.warnings
+    if compared.held_out is None and compared.data.split == "train":
+        warnings = (
+            *warnings,
+            "the training images are the only reference here: a model that copied them would score best",
+        )
     yield Measurement("frechet", "1", (distance.value,), compared.at("value"), artifact=artifact, warnings=warnings)
     if interval is not None:
-        yield Measurement("frechet", "1", interval.replicates, compared.at("replicates"), warnings=warnings)
+        at = compared.at("replicates", method=interval.method)
+        yield Measurement("frechet", "1", interval.replicates, at, warnings=warnings)
     if compared.precision is not None:
         moved = abs(compared.precision.reduced - compared.precision.exact)
         yield Measurement("frechet", "1", (moved,), compared.at("precision_error", probe=compared.precision.images))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+FEW_FEATURES = 256
+LINEAR_FROM = 4
+"""Images per feature from which the distance is close to linear in them."""
+EXACT_WORK = 4e11
+"""Multiplications that exact replicates may take: some ten seconds."""
+
+
 @dataclass(frozen=True)
 class Interval:
     """A central interval over bootstrap replicates, moved so that their mean lies on the estimate."""
@@ -42,7 +49,8 @@ class Interval:
     """The replicates as they were moved, in order."""
     bias: float
     """How far the replicates' mean lay above the estimate: drawing with repetition loses images, and the distance
-    grows as n falls. About as large as the bias of the estimate itself."""
+    grows as n falls. About as large as the bias of the estimate itself; 0 where it was linearised."""
+    method: Literal["bootstrap", "linearised bootstrap"]
 
 
 def bootstrap_interval(
@@ -56,17 +64,58 @@ def bootstrap_interval(
     """Interval of the distance of features [n, d] to fixed reference moments, over images drawn with repetition.
 
     It holds the chance in which images were drawn, at this n; not the bias in n, not the chance in the reference.
-    A replicate costs eigenvalues of min(n, d) and no decomposition of the reference, which is factored once.
+    A replicate costs eigenvalues of min(n, d), and no decomposition of the reference, which is factored once. Where
+    there are far more images than features and that would take minutes, the distance is linearised in the images
+    instead, and a replicate costs n additions.
     """
     rows = check_features(features, "features")
     if replicates < 2 or not 0.0 < level < 1.0:
         raise MeasurementError(f"an interval needs 2 replicates and a level in (0, 1), got {replicates} and {level}")
+    n, d = rows.shape
     estimate = frechet_to_moments(rows, reference).value
-    found = bootstrap_distances(rows, reference, replicates=replicates, seed=seed)
+    if n >= LINEAR_FROM * d and replicates * n * d**2 > EXACT_WORK:
+        method: Literal["bootstrap", "linearised bootstrap"] = "linearised bootstrap"
+        found = estimate + _resampled_means(influence(rows, reference), replicates, seed)
+    else:
+        method = "bootstrap"
+        found = bootstrap_distances(rows, reference, replicates=replicates, seed=seed)
     bias = float(found.mean()) - estimate
     moved = found - bias
     low, high = np.quantile(moved, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
-    return Interval(max(float(low), 0.0), float(high), level, tuple(map(float, moved)), bias)
+    return Interval(
+        max(float(low), 0.0),
+        float(high),
+        level,
+        tuple(map(float, moved)),
+        0.0 if method != "bootstrap" else bias,
+        method,
+    )
+
+
+def influence(rows: Array, reference: Moments) -> Array:
+    """How much each image [n] pulls on the distance: its derivative towards that image, of mean zero.
+
+    With S the covariance of the rows and R = L L^T that of the reference, and x an image without its mean,
+    2 (mu - mu_R).x + x^T (I - L (L^T S L)^(-1/2) L^T) x, less its mean: the gradient of the distance between normal
+    distributions in both arguments. Its variance over n is that of the distance to first order.
+    """
+    mean = rows.mean(axis=0)
+    centred = rows - mean
+    factor = cholesky_factor(reference)
+    projected = centred @ (eigen_factor(reference) if factor is None else factor)
+    values, vectors = np.linalg.eigh(projected.T @ projected / (len(rows) - 1))
+    live = values > np.finfo(np.float64).eps * len(values) * values[-1]
+    turned = (projected @ vectors[:, live]) / values[live] ** 0.25
+    pull = 2.0 * centred @ (mean - reference.mu)
+    pull += np.einsum("nd,nd->n", centred, centred) - np.einsum("nr,nr->n", turned, turned)
+    centred_pull: Array = pull - pull.mean()
+    return centred_pull
+
+
+def _resampled_means(values: Array, replicates: int, seed: int) -> Array:
+    """Means of values [n] drawn with repetition; replicate i depends on the seed and i only."""
+    n = len(values)
+    return np.array([values[np.random.default_rng([seed, i]).integers(0, n, n)].mean() for i in range(replicates)])
 
 
 def bootstrap_distances(rows: Array, reference: Moments, *, replicates: int, seed: int) -> Array:
@@ -139,15 +188,15 @@ def extrapolate(
     reference: Moments | Tensor | ArrayLike,
     *,
     blocks: int = 15,
-    repeats: int = 4,
+    repeats: int | None = None,
     seed: int = 0,
 ) -> Extrapolation:
     """The distance at infinitely many images, from a line over 1/n (Chong & Forsyth 2020, section 4).
 
     The images [n, d] are dealt at random into `blocks`, and the distance is taken for the first 3, 4, ... of them,
-    `repeats` times. Reference moments stay as they are, bias of the reference included; reference features [m, d]
-    are cut down in step with the images, which takes the bias of both sides off. Moments of every block are computed
-    once. Raises MeasurementError when a block would hold fewer than 2 images.
+    `repeats` times (4, or once for more than 256 features). Reference moments stay as they are, bias of the reference
+    included; reference features [m, d] are cut down in step with the images, which takes the bias of both sides off.
+    Moments of every block are computed once. Raises MeasurementError when a block would hold fewer than 2 images.
     """
     rows = as_rows(features)
     sides = [rows] if isinstance(reference, Moments) else [rows, as_rows(reference)]
@@ -156,11 +205,12 @@ def extrapolate(
             f"a line over 1/n needs at least 5 blocks of 2 images, got {blocks} blocks of "
             f"{min(len(side) for side in sides)} images"
         )
+    times = (4 if rows.shape[1] <= FEW_FEATURES else 1) if repeats is None else repeats
     dealt = [_deal(side, blocks, [seed, number]) for number, side in enumerate(sides)]
     fixed = reference if isinstance(reference, Moments) else None
     everything = list(range(blocks))
-    value, slope, sizes, distances = _line(dealt, fixed, everything, repeats, seed)
-    without = np.array([_line(dealt, fixed, _without(everything, each), repeats, seed)[0] for each in everything])
+    value, slope, sizes, distances = _line(dealt, fixed, everything, times, seed)
+    without = np.array([_line(dealt, fixed, _without(everything, each), times, seed)[0] for each in everything])
     error = float(np.sqrt((blocks - 1) / blocks * ((without - without.mean()) ** 2).sum()))
     smallest, d = sizes[0], rows.shape[1]
     warnings = (

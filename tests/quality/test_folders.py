@@ -208,6 +208,22 @@ def test_a_folder_of_one_picture_many_times_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, BadData, r"all 9 images are the same picture, 00000\.png")
 
 
+def test_pictures_without_differing_features_are_refused(tmp_path: Path) -> None:
+    network = Extractor("inception", "ab" * 32, 6, "float32", torch.device("cpu"), lambda x: torch.ones(len(x), 6))
+    images = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    a, b = write_images(tmp_path / "a", images), write_images(tmp_path / "b", images.flip(0))
+
+    with pytest.raises(BadData, match=r"all 20 images of .* have the same features"):
+        fid_between(a, b, extractor=network)
+
+
+def test_too_few_images_for_the_recipe_as_coded_are_refused(tmp_path: Path) -> None:
+    a, b = write_digits(tmp_path / "a", 0, 80), write_digits(tmp_path / "b", 80, 160)
+
+    with pytest.raises(BadData, match="whole batches of 512 images, and 80 hold none"):
+        digits_distance(a, b, recipe="paper-a-as-coded")
+
+
 def test_a_missing_folder_and_damaged_statistics_are_refused(tmp_path: Path) -> None:
     refused(tmp_path, MissingData, "no such folder or archive")
 

@@ -269,6 +269,14 @@ def test_the_reference_must_exist(toy_subject: Build) -> None:
         metrics.Comparison(subject, Choice(100, "digits-cnn", "tf", "train", "float32"))
 
 
+def test_training_images_as_the_only_reference_are_said(toy_subject: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "OTHER", {})
+
+    found = by_statistic(measure("frechet", toy_subject(), images=100, replicates=0))
+
+    assert "a model that copied them would score best" in found["value"].warnings[0]
+
+
 def test_all_images_have_no_other_split(toy_subject: Build) -> None:
     subject = toy_subject(data=Ref(name="digits", params={"split": "all"}))
 

@@ -7,9 +7,15 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.errors import MeasurementError
-from bench.quality.frechet import frechet_of_features, frechet_to_moments
+from bench.quality.frechet import frechet_distance, frechet_of_features, frechet_to_moments
 from bench.quality.moments import Moments, moments_of
-from bench.quality.uncertainty import bootstrap_distances, bootstrap_interval, extrapolate, real_floor
+from bench.quality.uncertainty import (
+    bootstrap_distances,
+    bootstrap_interval,
+    extrapolate,
+    influence,
+    real_floor,
+)
 
 Array = NDArray[np.float64]
 
@@ -62,6 +68,37 @@ def test_the_interval_lies_around_the_estimate_though_the_replicates_do_not() ->
     assert interval.bias > 0.5 * estimate  # equal distributions: the whole estimate is bias, and doubles
     assert float(np.mean(interval.replicates)) == pytest.approx(estimate)
     assert len(interval.replicates) == 200
+
+
+def test_the_influence_of_an_image_is_the_derivative_of_the_distance_towards_it() -> None:
+    rows, reference = normal(400, 6, 1) * 1.3, moments_of(normal(500, 6, 2) + 0.2)
+    pull = influence(rows, reference)
+    base = moments_of(rows)
+
+    for image in (0, 17, 399):
+        step, gap = 1e-5, rows[image] - base.mu
+        # The distribution with a little more weight on this image; population covariances mix linearly.
+        population = base.cov * (1 - 1 / 400)
+        mixed = (1 - step) * population + step * (1 - step) * np.outer(gap, gap)
+        moved = Moments(None, base.mu + step * gap, mixed)
+        change = (
+            frechet_distance(moved, reference).raw - frechet_distance(Moments(None, base.mu, population), reference).raw
+        )
+        assert pull[image] == pytest.approx(change / step, rel=2e-2, abs=2e-2)
+    assert float(pull.mean()) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_far_more_images_than_features_are_linearised_to_the_same_interval(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, reference = normal(3000, 8, 3) * 1.2 + 0.1, moments_of(normal(3000, 8, 4))
+    exact = bootstrap_interval(rows, reference, replicates=300)
+
+    monkeypatch.setattr("bench.quality.uncertainty.EXACT_WORK", 0)
+    linear = bootstrap_interval(rows, reference, replicates=300)
+
+    assert (exact.method, linear.method) == ("bootstrap", "linearised bootstrap")
+    assert linear.high - linear.low == pytest.approx(exact.high - exact.low, rel=0.1)
+    assert linear.low == pytest.approx(exact.low, rel=0.05)
+    assert bootstrap_interval(rows[:20], reference, replicates=5).method == "bootstrap"  # too few to be linear
 
 
 def test_the_line_over_one_over_n_ends_within_three_errors_of_the_truth() -> None:
