@@ -129,36 +129,41 @@ def digits_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cache
 
 
-@pytest.fixture
-def toy_subject(tmp_path: Path, digits_cache: Path) -> Callable[..., Subject]:
-    """Builds subjects of the toy denoiser on digits; keyword arguments change the cell."""
+def build_toy(
+    folder: Path,
+    *,
+    model: dict[str, Any] | None = None,
+    sampler: dict[str, Any] | None = None,
+    data: Ref | None = Ref(name="digits"),  # noqa: B008 - frozen
+    seed: int = 0,
+    denoiser: Denoiser | None = None,
+    **conditions: Any,
+) -> Subject:
+    """A subject of the toy denoiser on digits, whose run and cache lie in the folder."""
     load_builtins()
     MODELS.add("toy-denoiser", toy_denoiser)
+    cell = Cell(
+        id="toy/cell",
+        suite="toy",
+        model=Ref(name="toy-denoiser", params=model or {}),
+        sampler=Ref(name="ddim", params={"timesteps": 2, **(sampler or {})}),
+        data=data,
+        conditions=Conditions(**conditions),
+        seed=seed,
+        factors={},
+        metrics=(),
+        effort=Effort(),
+    )
+    subject = build_subject(cell, Workspace(folder / "run", folder / "cache"))
+    return subject if denoiser is None else replace(subject, denoiser=denoiser)
 
-    def build(
-        *,
-        model: dict[str, Any] | None = None,
-        sampler: dict[str, Any] | None = None,
-        data: Ref | None = Ref(name="digits"),  # noqa: B008 - frozen
-        folder: Path = tmp_path,
-        seed: int = 0,
-        denoiser: Denoiser | None = None,
-        **conditions: Any,
-    ) -> Subject:
-        cell = Cell(
-            id="toy/cell",
-            suite="toy",
-            model=Ref(name="toy-denoiser", params=model or {}),
-            sampler=Ref(name="ddim", params={"timesteps": 2, **(sampler or {})}),
-            data=data,
-            conditions=Conditions(**conditions),
-            seed=seed,
-            factors={},
-            metrics=(),
-            effort=Effort(),
-        )
+
+@pytest.fixture
+def toy_subject(tmp_path: Path, digits_cache: Path) -> Callable[..., Subject]:
+    """Builds toy subjects beside a cache that knows the real digits; keyword arguments change the cell."""
+
+    def build(*, folder: Path = tmp_path, **changes: Any) -> Subject:
         shutil.copytree(digits_cache, folder / "cache", dirs_exist_ok=True)
-        subject = build_subject(cell, Workspace(folder / "run", folder / "cache"))
-        return subject if denoiser is None else replace(subject, denoiser=denoiser)
+        return build_toy(folder, **changes)
 
     return build

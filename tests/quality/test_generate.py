@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -93,6 +96,44 @@ def test_a_killed_run_goes_on_at_the_next_shard_with_the_same_samples(
     assert kept == (killed_at - 1) // (2 * SHARD)
     assert seen(resumed) == 2 * SHARD * (4 - kept)
     check_no_copies(each for shard in found for each in shard)
+
+
+CHILD = """
+import os, signal, sys
+from pathlib import Path
+
+sys.path.insert(0, sys.argv[1])
+from conftest import build_toy
+from bench.quality.generate import samples_of
+
+subject, after = build_toy(Path(sys.argv[2])), int(sys.argv[3])
+network, forward = subject.denoiser.network, subject.denoiser.network.forward
+
+def dying(x_t, t):
+    if network.seen + len(x_t) >= after:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return forward(x_t, t)
+
+network.forward = dying
+print([each for shard in samples_of(subject).first(256) for each in shard.hashes], network.seen)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed_at", [129, 400])
+def test_kill_minus_nine_loses_at_most_the_shard_in_flight(tmp_path: Path, killed_at: int) -> None:
+    def child(folder: str, after: int) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(tmp_path / folder), str(after)]
+        return subprocess.run(command, check=False, capture_output=True, text=True)
+
+    killed, resumed, whole = child("a", killed_at), child("a", 10**9), child("b", 10**9)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert resumed.returncode == whole.returncode == 0
+    found, drawn = resumed.stdout.rsplit(" ", 1)
+    expected, all_drawn = whole.stdout.rsplit(" ", 1)
+    assert found == expected
+    assert int(all_drawn) - int(drawn) == (killed_at - 1) // (2 * SHARD) * 2 * SHARD
 
 
 def test_a_damaged_shard_is_drawn_again(toy_subject: Build) -> None:

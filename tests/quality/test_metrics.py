@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from bench.contracts import Dataset, Measurement, Need
 from bench.data.digits import load_digits
+from bench.data.images import ArrayImages
 from bench.errors import BadCheckpoint, MeasurementError, MissingWeights, ParamError, Unsupported
-from bench.quality import digits_cnn, features, metrics
+from bench.passport import file_sha256
+from bench.quality import digits_cnn, features, inception, metrics
 from bench.quality.digits_cnn import load_digits_cnn
 from bench.quality.features import generated, real
 from bench.quality.frechet import frechet_of_features
@@ -333,3 +335,54 @@ def test_the_catalogue_is_read_without_torch() -> None:
     code = "import bench.quality.catalogue, sys; sys.exit('torch' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.fixture
+def small_inception(
+    inception_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Inception with seeded weights in the place of the published ones, at 107 pixels; gives its direct features."""
+    sha256 = file_sha256(inception_file)
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / inception.FILE).symlink_to(inception_file)
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    monkeypatch.setattr(inception, "SHA256", sha256)
+    monkeypatch.setitem(features.SHA256, "inception", sha256)
+    monkeypatch.setattr(inception.load_inception, "__kwdefaults__", {"sha256": sha256})
+    monkeypatch.setattr("bench.quality.preprocess.resize.__defaults__", (107,))
+    features.shared_extractor.cache_clear()
+    network = inception.load_inception(inception_file)
+
+    def extracted(images: Tensor) -> Tensor:
+        levels = (to_unit(images) * 255).round() / 255
+        large = nn.functional.interpolate(levels.expand(-1, 3, -1, -1), size=(107, 107), mode="bilinear")
+        with torch.inference_mode():
+            return torch.cat([network(2 * part - 1) for part in torch.split(large, 4)])
+
+    yield extracted
+    features.shared_extractor.cache_clear()
+
+
+@pytest.mark.slow
+def test_grey_samples_are_scored_by_inception_as_fid(
+    toy_subject: Build, small_inception: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = load_digits("test")
+    few = ArrayImages(digits.pixels[:24], None, "test", "few/test:00", ())
+    subject = replace(toy_subject(), data=few)
+    choice: dict[str, Any] = {"images": 20, "features": "inception", "reference": "own", "replicates": 10}
+
+    found = by_statistic(measure("frechet", subject, **choice))
+
+    expected = frechet_of_features(small_inception(subject.sample(0, 64)[:20]), small_inception(few[0:24])).value
+    assert found["value"].values[0] == pytest.approx(expected, rel=1e-4)
+    assert found["value"].at["name"] == "FID"
+    assert [each.split(":")[0] for each in found["value"].warnings] == ["rank-deficient"] * 2
+
+    monkeypatch.setattr("bench.quality.extractors.reduced_precision_pays", lambda dtype, device: True)
+    reduced = by_statistic(measure("frechet", subject, dtype="bfloat16", **choice))
+    moved = abs(reduced["value"].values[0] - expected)
+    assert reduced["value"].at["fingerprint"] != found["value"].at["fingerprint"]
+    # 20 images of each side were tried, which is nearly all there is.
+    assert reduced["precision_error"].values[0] == pytest.approx(moved, rel=0.5)
+    assert "features in bfloat16: on 20 against 20 images" in reduced["value"].warnings[-1]
