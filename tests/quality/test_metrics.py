@@ -368,13 +368,13 @@ def test_grey_samples_are_scored_by_inception_as_fid(
     toy_subject: Build, small_inception: Callable[[Tensor], Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digits = load_digits("test")
-    few = ArrayImages(digits.pixels[:24], None, "test", "few/test:00", ())
+    few = ArrayImages(digits.pixels[:10], None, "test", "few/test:00", ())
     subject = replace(toy_subject(), data=few)
-    choice: dict[str, Any] = {"images": 20, "features": "inception", "reference": "own", "replicates": 10}
+    choice: dict[str, Any] = {"images": 8, "features": "inception", "reference": "own", "replicates": 10}
 
     found = by_statistic(measure("frechet", subject, **choice))
 
-    expected = frechet_of_features(small_inception(subject.sample(0, 64)[:20]), small_inception(few[0:24])).value
+    expected = frechet_of_features(small_inception(subject.sample(0, 64)[:8]), small_inception(few[0:10])).value
     assert found["value"].values[0] == pytest.approx(expected, rel=1e-4)
     assert found["value"].at["name"] == "FID"
     assert [each.split(":")[0] for each in found["value"].warnings] == ["rank-deficient"] * 2
@@ -383,6 +383,6 @@ def test_grey_samples_are_scored_by_inception_as_fid(
     reduced = by_statistic(measure("frechet", subject, dtype="bfloat16", **choice))
     moved = abs(reduced["value"].values[0] - expected)
     assert reduced["value"].at["fingerprint"] != found["value"].at["fingerprint"]
-    # 20 images of each side were tried, which is nearly all there is.
+    # 8 images of each side were tried, which is nearly all there is.
     assert reduced["precision_error"].values[0] == pytest.approx(moved, rel=0.5)
-    assert "features in bfloat16: on 20 against 20 images" in reduced["value"].warnings[-1]
+    assert "features in bfloat16: on 8 against 8 images" in reduced["value"].warnings[-1]
