@@ -110,6 +110,32 @@ Relative = Literal["time_saved", "speedup", "ratio", "difference"]
 Format = Literal["auto", "percent", "seconds", "count", "bytes", "mib", "number"]
 
 
+class Companion(Frozen):
+    """Another quantity of the same cell, that a number is multiplied by or chosen by."""
+
+    metric: str
+    """A name in `metrics`."""
+    at: Mapping[str, Scalar] = Field(default_factory=dict)
+    """Which of a metric's numbers, when it gives several."""
+    reduce: Reduce = "median"
+    """How its raw values become one, as for a quantity."""
+
+
+class Chosen(Frozen):
+    """Which of several cells is meant: those that differ in one factor, such as the number of timesteps."""
+
+    over: str
+    """The factor in which the cells differ."""
+    by: Companion
+    """What decides. It should be measured on other images than the quantity itself: the smallest of several noisy
+    numbers is too small."""
+    prefer: Literal["lower", "higher"] | None = None
+    """The cell where `by` is lowest, or highest. Of equal ones the first."""
+    at_most: float | None = None
+    """Or the cell with the largest `by` that is no larger than this, in the unit of the metric: a budget of time or
+    MACs."""
+
+
 class Quantity(Frozen):
     """One number per cell: which metric, how its raw values become one, and against what it is shown."""
 
@@ -124,6 +150,10 @@ class Quantity(Frozen):
     """Against the cell of `to`: time_saved is 1 - x/ref, speedup ref/x, ratio x/ref, difference x - ref."""
     to: Mapping[str, Scalar] | None = None
     """Factors of the reference cell; the others are those of the cell itself."""
+    times: Companion | None = None
+    """Multiplied by another quantity of the same cell: steps x seconds per step."""
+    chosen: Chosen | None = None
+    """Where a place of the table has several cells, which of them; its reference is chosen in the same way."""
     label: str | None = None
     """Column heading; the metric's name otherwise."""
     format: Format = "auto"
@@ -152,6 +182,8 @@ class TableSpec(Frozen):
     """The sentence above the table."""
     rows: str | tuple[str, ...]
     """One factor, or several whose combinations are the rows, such as `model.skip`; conditions are factors too."""
+    where: Mapping[str, Scalar] = Field(default_factory=dict)
+    """Factors that choose the cells of the table; empty for all. Reference cells may be others."""
     columns: str | None = None
     """The factor over the columns of a pivot."""
     value: Quantity | None = None
@@ -177,6 +209,8 @@ class FigureSpec(Frozen):
     """bars, lines: the quantity over `x`, one series per value of `series`. stages: which stage runs at which timestep.
     stage_times: step time and MACs of each stage. pareto: `value` against `x_value`. strip, images: pictures of an
     artifact."""
+    where: Mapping[str, Scalar] = Field(default_factory=dict)
+    """Factors that choose the cells of the figure; empty for all. Reference cells may be others."""
     value: Quantity | None = None
     """What is drawn upwards."""
     x: str | None = None

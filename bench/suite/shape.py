@@ -181,6 +181,9 @@ def _quantity_problems(quantity: Quantity, path: KeyPath, source: Source) -> Ite
     elif quantity.to is not None and quantity.relative is None:
         expected = "'time_saved', 'speedup', 'ratio' or 'difference'"
         yield source.problem((*path, "to"), f"'to' needs 'relative': {expected}", at_key=True)
+    if quantity.chosen is not None and (quantity.chosen.prefer is None) == (quantity.chosen.at_most is None):
+        sentence = "needs either 'prefer' (lower or higher) or 'at_most' (a number)"
+        yield source.problem((*path, "chosen"), sentence)
 
 
 def _published_problems(published: PublishedRef, path: KeyPath, source: Source) -> Iterator[Problem]:

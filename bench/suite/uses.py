@@ -11,7 +11,7 @@ import yaml
 from bench.contracts import Scalar
 from bench.errors import did_you_mean
 from bench.suite.grammar import kind
-from bench.suite.schema import Cell, ClaimSpec, FigureSpec, Suite, TableSpec
+from bench.suite.schema import Cell, ClaimSpec, FigureSpec, Quantity, Suite, TableSpec
 from bench.suite.shape import quantities
 from bench.suite.source import KeyPath, Problem
 
@@ -61,8 +61,9 @@ def metric_problems(suite: Suite) -> Iterator[Problem]:
     measured = [metric.name for metric in suite.metrics]
     for path, part in _parts(suite):
         for here, quantity in quantities(part, path):
-            if quantity.metric not in measured:
-                yield suite.source.problem((*here, "metric"), _not_measured(quantity.metric, measured))
+            for place, metric in _metrics(quantity, here):
+                if metric not in measured:
+                    yield suite.source.problem(place, _not_measured(metric, measured))
         if isinstance(part, FigureSpec) and FIGURE_METRICS.get(part.kind, measured[0]) not in measured:
             sentence = f"a figure of kind {part.kind!r} draws the metric {FIGURE_METRICS[part.kind]!r}"
             yield suite.source.problem((*path, "kind"), f"{sentence}, which 'metrics' does not list")
@@ -147,6 +148,15 @@ def _not_measured(name: str, measured: Sequence[str]) -> str:
     return f"the metric {name!r} is not in 'metrics'{hint}"
 
 
+def _metrics(quantity: Quantity, path: KeyPath) -> Iterator[tuple[KeyPath, str]]:
+    """Every metric that a quantity needs, and where it stands."""
+    yield (*path, "metric"), quantity.metric
+    if quantity.times is not None:
+        yield (*path, "times", "metric"), quantity.times.metric
+    if quantity.chosen is not None:
+        yield (*path, "chosen", "by", "metric"), quantity.chosen.by.metric
+
+
 def _parts(suite: Suite) -> Iterator[tuple[KeyPath, TableSpec | FigureSpec | ClaimSpec]]:
     for key in ("tables", "figures", "claims"):
         for index, part in enumerate(getattr(suite, key)):
@@ -169,6 +179,9 @@ def _named(part: TableSpec | FigureSpec | ClaimSpec, path: KeyPath) -> Iterator[
                 yield (*path, "x"), x
             if series is not None:
                 yield (*path, "series"), series
+    for here, quantity in quantities(part, path):
+        if quantity.chosen is not None:
+            yield (*here, "chosen", "over"), quantity.chosen.over
 
 
 def _chosen(part: TableSpec | FigureSpec | ClaimSpec, path: KeyPath) -> Iterator[tuple[KeyPath, Mapping[str, Scalar]]]:
@@ -176,7 +189,7 @@ def _chosen(part: TableSpec | FigureSpec | ClaimSpec, path: KeyPath) -> Iterator
     for here, quantity in quantities(part, path):
         if quantity.to is not None:
             yield (*here, "to"), quantity.to
+    yield (*path, "where"), part.where
     if isinstance(part, ClaimSpec):
-        yield (*path, "where"), part.where
         if part.than_where is not None:
             yield (*path, "than_where"), part.than_where
