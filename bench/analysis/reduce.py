@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.analysis import stats
-from bench.analysis.results import Point, Results, reference, same
+from bench.analysis.results import Point, Results, reference
+from bench.analysis.samples import Array, Missing, Sample, sample
 from bench.analysis.stats import Draws
 from bench.contracts import Scalar
-from bench.store.record import Record, Status
-from bench.suite.schema import Quantity
-
-Array = NDArray[np.float64]
-
-DEFAULT_AT: Mapping[str, Mapping[str, Scalar]] = {"macs": {"counter": "dispatch"}}
-"""Which of a metric's numbers is meant when a suite does not say: the counter that sees every operator."""
+from bench.suite.schema import Companion, Quantity
 
 RELATIVE_UNIT = {"time_saved": "1", "speedup": "x", "ratio": "x"}
 """Unit of a quantity relative to a reference; a difference keeps its own."""
-
-PER_STAGE = frozenset({"total", "composed"})
 EXACT = frozenset({"total", "value"})
-INSIDE: Mapping[str, Callable[[Sequence[float]], float]] = {"mean": statistics.fmean, "min": min, "max": max}
-"""How the values of one visit become one; their median where nothing is said. A visit has few values."""
 EXTREMES: Mapping[str, Callable[..., Array]] = {"min": np.min, "max": np.max}
+ZERO_REFERENCE = "the reference is 0, so nothing can be relative to it"
 
 
 @dataclass(frozen=True)
@@ -42,7 +32,9 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     n: int = 1
-    """Raw values behind the number (of the cell itself)."""
+    """Raw values behind the number (of the cell itself), or the images it says it was made of."""
+    of_images: bool = False
+    """`n` counts images, and the interval is over them."""
     visits: int = 1
     """Visits they were taken in."""
     processes: int = 1
@@ -56,145 +48,50 @@ class Estimate:
     note: str | None = None
     """Why there is no interval, or what the interval does not hold."""
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Missing:
-    """No number, and why."""
-
-    status: str
-    """`failed`, `skipped`, `unsupported`, `not measured` or `unclear`."""
-    reason: str
-    cells: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Sample:
-    """What a number is made of: block values [stages, blocks] and the weight of each stage."""
-
-    blocks: Array
-    weights: Array
-    """[stages]; one stage of weight 1 for everything that is not composed."""
-    parts: tuple[str, ...]
-    """Name of each block, with the run that measured it: `20261120-101500-ab12cd/p0r3`."""
-    raw: Array
-    """Every raw value, for the spread; empty for what is composed."""
-    unit: str
-    visits: tuple[str, ...]
-    """Names of the visits behind the blocks: the parts themselves, or the one visit whose values are the blocks."""
-    warnings: tuple[str, ...] = ()
+    resamples: int | None = None
+    """Resamples behind the interval, where they are not those of this module's bootstrap."""
+    recipe: Mapping[str, Scalar] | None = None
+    """How the number was made, for numbers with a fingerprint: those of different recipes may not be compared."""
 
 
 def reduce(results: Results, point: Point, quantity: Quantity) -> Estimate | Missing:
     """The quantity of one cell, relative to its reference where the suite asks for it."""
-    own = sample(results, point, quantity)
-    if isinstance(own, Missing):
-        return own
     if quantity.relative is None:
-        return _absolute(own, point, quantity)
+        return reduce_against(results, point, None, quantity)
     if quantity.to is None:
         return Missing("unclear", f"{quantity.relative} needs `to`, the factors of the reference cell", (point.id,))
     other = reference(results, point, quantity.to)
     if isinstance(other, str):
         return Missing("unclear", other, (point.id,))
+    return reduce_against(results, point, other, quantity)
+
+
+def reduce_against(results: Results, point: Point, other: Point | None, quantity: Quantity) -> Estimate | Missing:
+    """The quantity of one cell, relative to another cell where one is given."""
+    own = sample(results, point, quantity)
+    if isinstance(own, Missing):
+        return own
+    if quantity.times is not None:
+        return _product(results, point, other, own, quantity)
+    if other is None:
+        return _absolute(own, point, quantity)
     if other.id == point.id:
-        value = 0.0 if quantity.relative in ("time_saved", "difference") else 1.0
-        return replace(_facts(own, (point.id,), quantity), value=value, exact=True, is_reference=True)
+        return _by_definition(own, point, quantity)
     base = sample(results, other, quantity)
     cells = (point.id, other.id)
     if isinstance(base, Missing):
         return Missing(base.status, f"the reference cell has no number: {base.reason}", cells)
     if quantity.relative != "difference" and not base.blocks.all():
-        return Missing("unclear", "the reference is 0, so nothing can be relative to it", cells)
+        return Missing("unclear", ZERO_REFERENCE, cells)
+    if own.replicates is not None and base.replicates is not None:
+        return _resampled_against(own, base, cells, quantity)
     return _relative(own, base, cells, quantity)
 
 
-def sample(results: Results, point: Point, quantity: Quantity) -> Sample | Missing:
-    """The block values behind a quantity of one cell."""
-    records = results.records(point.id, quantity.metric)
-    good = [record for record in records if record.status is Status.OK]
-    bad = [record for record in records if record.status is not Status.OK]
-    if not good:
-        return _missing(point, quantity.metric, bad)
-    chosen = _choose(good, quantity)
-    if not chosen:
-        known = "; ".join(dict.fromkeys(_at_text(record.at) for record in good))
-        return Missing(
-            "unclear", f"{quantity.metric} has no number with {_at_text(quantity.at)} (it has {known})", (point.id,)
-        )
-    warnings = list(dict.fromkeys(warning for record in chosen for warning in record.warnings))
-    if bad:
-        visits = len({record.part for record in records})
-        warnings.append(f"{len(bad)} of {visits} visits gave no number: {bad[0].reason}")
-    built = (_stages if quantity.reduce in PER_STAGE else _plain)(chosen, quantity)
-    if isinstance(built, str):
-        return Missing("unclear", f"{quantity.metric}: {built}", (point.id,))
-    return replace(built, warnings=tuple(warnings))
-
-
-def _missing(point: Point, metric: str, bad: list[Record]) -> Missing:
-    """Why a metric of a cell has no number at all."""
-    if bad:
-        return Missing(str(bad[-1].status), bad[-1].reason or "no reason was given", (point.id,))
-    if metric in point.metrics:
-        return Missing("not measured", "the run ended before; the same command continues it", (point.id,))
-    return Missing("not measured", f"{metric} is not among the metrics of this cell", (point.id,))
-
-
-def _choose(records: list[Record], quantity: Quantity) -> list[Record]:
-    """The records whose `at` or metric parameters have what the quantity asks for."""
-    default = DEFAULT_AT.get(quantity.metric, {})
-    usable = {name: value for name, value in default.items() if any(name in record.at for record in records)}
-    wanted = {**usable, **quantity.at}
-    return [record for record in records if all(_is(record, name, value) for name, value in wanted.items())]
-
-
-def _is(record: Record, name: str, value: Scalar) -> bool:
-    found = record.at[name] if name in record.at else record.metric_params.get(name, ())
-    return not isinstance(found, tuple) and same(found, value)
-
-
-def _plain(records: list[Record], quantity: Quantity) -> Sample | str:
-    """One block for each visit; the values of a metric that is measured once are blocks of their own."""
-    kinds = list(dict.fromkeys((_at_text(record.at), _at_text(record.metric_params)) for record in records))
-    if len(kinds) > 1:
-        return f"it gives {len(kinds)} numbers; choose one with `at`: {'; '.join(', '.join(kind) for kind in kinds)}"
-    raw = np.array([value for record in records for value in record.values])
-    visits: tuple[str, ...]
-    if len(records) == 1 and not records[0].part:
-        visits, blocks, parts = (_block(records[0]),), raw, tuple(f"{index}" for index in range(len(raw)))
-    else:
-        inside = INSIDE.get(quantity.reduce, statistics.median)
-        found: dict[str, list[float]] = {}
-        for record in records:
-            found.setdefault(_block(record), []).extend(record.values)
-        visits = parts = tuple(found)
-        blocks = np.array([float(inside(values)) for values in found.values()])
-    return Sample(blocks[None, :], np.ones(1), parts, raw, records[0].unit, visits)
-
-
-def _stages(records: list[Record], quantity: Quantity) -> Sample | str:
-    """One row of blocks for each stage, weighted with its calls; only visits that saw every stage count."""
-    if not all("stage" in record.at and "calls" in record.at for record in records):
-        return f"reduce: {quantity.reduce} takes a metric that says `stage` and `calls`, such as step_time or macs"
-    table: dict[Scalar, dict[str, float]] = {}
-    calls: dict[Scalar, float] = {}
-    for record in records:
-        stage = record.at["stage"]
-        row = table.setdefault(stage, {})
-        if _block(record) in row:
-            return f"stage {stage} has two numbers; choose one with `at`: {_at_text(record.at)}"
-        row[_block(record)] = statistics.median(record.values)
-        calls[stage] = float(record.at["calls"] or 0)
-    parts = [part for part in next(iter(table.values())) if all(part in row for row in table.values())]
-    if not parts:
-        return "no visit measured every stage"
-    blocks = np.array([[row[part] for part in parts] for row in table.values()])
-    return Sample(blocks, np.array(list(calls.values())), tuple(parts), np.array([]), records[0].unit, tuple(parts))
-
-
-def _block(record: Record) -> str:
-    return f"{record.reused or record.run}/{record.part}"
+def _by_definition(own: Sample, point: Point, quantity: Quantity) -> Estimate:
+    """A cell against itself."""
+    value = 0.0 if quantity.relative in ("time_saved", "difference") else 1.0
+    return replace(_facts(own, (point.id,), quantity), value=value, exact=True, is_reference=True)
 
 
 def _absolute(own: Sample, point: Point, quantity: Quantity) -> Estimate:
@@ -205,7 +102,101 @@ def _absolute(own: Sample, point: Point, quantity: Quantity) -> Estimate:
         if each.min() != each.max():
             differs = f"{quantity.metric} should be exact, but lies between {each.min():g} and {each.max():g}"
             facts = replace(facts, warnings=(*facts.warnings, differs))
+    if own.replicates is not None:
+        low, high = stats.interval(own.replicates)
+        return replace(facts, value=float(own.blocks[0, 0]), low=low, high=high, resamples=own.replicates.size)
     return _with_interval(facts, own.parts, lambda draws: _level(own.blocks, own.weights, draws, quantity), quantity)
+
+
+def _resampled_against(own: Sample, base: Sample, cells: tuple[str, str], quantity: Quantity) -> Estimate:
+    """Two numbers that were resampled where they were measured, paired resample by resample."""
+    assert own.replicates is not None and base.replicates is not None  # the caller looked
+    facts = replace(_facts(own, cells, quantity), warnings=tuple(dict.fromkeys((*own.warnings, *base.warnings))))
+    count = min(own.replicates.size, base.replicates.size)
+    value = float(_against(own.blocks[0], base.blocks[0], quantity)[0])
+    low, high = stats.interval(_against(own.replicates[:count], base.replicates[:count], quantity))
+    return replace(facts, value=value, low=low, high=high, resamples=count)
+
+
+@dataclass(frozen=True, eq=False)
+class _Spread:
+    """A number and its resamples; None where there are too few blocks for any."""
+
+    value: float
+    resamples: Array | None
+    exact: bool
+
+    def __mul__(self, other: _Spread) -> _Spread:
+        """The product of two numbers that vary independently: the other's resamples are shuffled first."""
+        value, exact = self.value * other.value, self.exact and other.exact
+        if self.exact or other.exact:
+            one, sure = (other, self) if self.exact else (self, other)
+            return _Spread(value, None if one.resamples is None else one.resamples * sure.value, exact)
+        if self.resamples is None or other.resamples is None:
+            return _Spread(value, None, exact)
+        count = min(self.resamples.size, other.resamples.size)
+        order = np.random.Generator(np.random.PCG64(stats.SEED)).permutation(count)
+        return _Spread(value, self.resamples[:count] * other.resamples[:count][order], exact)
+
+
+def _spread(own: Sample, asked: Quantity | Companion) -> _Spread:
+    def level(draws: Draws) -> Array:
+        return _level(own.blocks, own.weights, draws, asked)
+
+    value = float(level(stats.everything(len(own.parts)))[0])
+    exact = asked.reduce in EXACT
+    if own.replicates is not None:
+        return _Spread(value, own.replicates, False)
+    if exact or asked.reduce in EXTREMES or stats.why_no_interval(own.parts):
+        return _Spread(value, None, exact)
+    return _Spread(value, stats.resample(own.parts, level), False)
+
+
+def _product(
+    results: Results, point: Point, other: Point | None, own: Sample, quantity: Quantity
+) -> Estimate | Missing:
+    """The quantity times its companion, for the cell and for its reference alike."""
+    assert quantity.times is not None  # the caller looked
+    spreads: list[_Spread] = []
+    warnings: list[str] = []
+    unit = own.unit
+    for each in (point,) if other is None else (point, other):
+        pair = (own if each is point else sample(results, each, quantity), sample(results, each, quantity.times))
+        for found in pair:
+            if isinstance(found, Missing):
+                return found
+        mine, factor = (found for found in pair if isinstance(found, Sample))
+        unit = _product_unit(own.unit, factor.unit)
+        spreads.append(_spread(mine, quantity) * _spread(factor, quantity.times))
+        warnings += (*mine.warnings, *factor.warnings)
+    cells = tuple(dict.fromkeys(each.id for each in (point, other) if each is not None))
+    facts = replace(
+        _facts(replace(own, unit=unit), cells, quantity), spread=None, warnings=tuple(dict.fromkeys(warnings))
+    )
+    facts = replace(facts, exact=all(each.exact for each in spreads))
+    value, resamples = spreads[0].value, spreads[0].resamples
+    if other is not None:
+        if other.id == point.id:
+            return _by_definition(own, point, quantity)
+        base = spreads[1]
+        if quantity.relative != "difference" and base.value == 0:
+            return Missing("unclear", ZERO_REFERENCE, cells)
+        value = float(_against(np.array([value]), np.array([base.value]), quantity)[0])
+        both = resamples is not None and base.resamples is not None and resamples.size == base.resamples.size
+        resamples = _against(resamples, base.resamples, quantity) if both else None  # type: ignore[arg-type]
+    if resamples is None:
+        note = None if facts.exact else "one of its factors has no interval, so it has none"
+        return replace(facts, value=value, note=note)
+    low, high = stats.interval(resamples)
+    return replace(facts, value=value, low=low, high=high, resamples=resamples.size)
+
+
+def _product_unit(one: str, other: str) -> str:
+    """Counts have no unit worth writing in a product: calls x s is s."""
+    plain = ("1", "", "count", "calls", "steps")
+    if one in plain:
+        return other
+    return one if other in plain else f"{one} {other}"
 
 
 def _relative(own: Sample, base: Sample, cells: tuple[str, str], quantity: Quantity) -> Estimate:
@@ -239,12 +230,14 @@ def _facts(own: Sample, cells: tuple[str, ...], quantity: Quantity) -> Estimate:
         value=0.0,
         unit=RELATIVE_UNIT.get(quantity.relative, own.unit) if quantity.relative else own.unit,
         cells=cells,
-        n=max(own.raw.size, own.blocks.size),
+        n=own.drawn or max(own.raw.size, own.blocks.size),
+        of_images=own.drawn is not None,
         visits=len(own.visits),
         processes=_processes(own.visits),
         exact=quantity.reduce in EXACT,
         spread=stats.relative_spread(own.raw),
         warnings=own.warnings,
+        recipe=own.recipe,
     )
 
 
@@ -264,7 +257,7 @@ def _with_interval(
     return replace(facts, value=value, low=low, high=high, note=one if _processes(parts) == 1 else None)
 
 
-def _level(blocks: Array, weights: Array, draws: Draws, quantity: Quantity) -> Array:
+def _level(blocks: Array, weights: Array, draws: Draws, quantity: Quantity | Companion) -> Array:
     """The number of each resample: sum over stages of weight x middle of the drawn blocks [stages, n]."""
     if quantity.reduce in EXTREMES:
         extreme = EXTREMES[quantity.reduce](blocks, axis=1)
@@ -299,7 +292,3 @@ def _against(mine: Array, theirs: Array, quantity: Quantity) -> Array:
 
 def _processes(parts: tuple[str, ...]) -> int:
     return len({stats.process_of(part) for part in parts})
-
-
-def _at_text(at: Mapping[str, Scalar | tuple[Scalar, ...]]) -> str:
-    return ", ".join(f"{name} = {value}" for name, value in at.items()) or "no `at`"

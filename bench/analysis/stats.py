@@ -96,10 +96,27 @@ def everything(count: int) -> Draws:
     return Draws(np.ones((count, 1), dtype=_counting(count)))
 
 
+def interval(resampled: Vector) -> tuple[float, float]:
+    """Ends of the 95 % percentile interval of a statistic's resamples."""
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return float(low), float(high)
+
+
 def bootstrap(
     parts: Sequence[str], statistic: Callable[[Draws], Vector], *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> tuple[float, float]:
     """Ends of the 95 % percentile interval of a statistic under the two-stage cluster bootstrap.
+
+    Raises ValueError for fewer than MIN_BLOCKS blocks.
+    """
+    return interval(resample(parts, statistic, resamples=resamples, seed=seed))
+
+
+def resample(
+    parts: Sequence[str], statistic: Callable[[Draws], Vector], *, resamples: int = RESAMPLES, seed: int = SEED
+) -> Vector:
+    """A statistic of every resample of the two-stage cluster bootstrap.
 
     parts: name of each block, `p<process>r<round>`. statistic: draws of these blocks -> one number for each resample.
     The same parts and seed give the same resamples, so numbers of one table move together and a report is
@@ -114,9 +131,7 @@ def bootstrap(
     values = [
         statistic(_draw(processes, min(rows, resamples - start), seed + start)) for start in range(0, resamples, rows)
     ]
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(np.concatenate(values), [tail, 1 - tail])
-    return float(low), float(high)
+    return np.concatenate(values)
 
 
 @lru_cache(maxsize=8)

@@ -13,7 +13,7 @@ from bench.contracts import Scalar
 from bench.report import words
 from bench.report.check import unsupported
 from bench.report.document import Figure, Panel, Series
-from bench.report.grids import Grid, Measured, make_grid, outcome, written
+from bench.report.grids import Grid, Measured, make_grid, outcome, shown, written
 from bench.report.panels import axis_label, grid_series, interval_note, missing_notes, y_range
 from bench.report.plain import clean, factor_text, label, short
 from bench.report.printed import find_published, printed_for
@@ -49,11 +49,13 @@ def _over_x(spec: FigureSpec, measured: Measured) -> Figure:
     """A quantity over a factor: a panel for each series where a paper or a limit stands beside it, else one panel."""
     assert spec.value is not None and spec.x is not None  # the reader checked it
     results = measured.results
-    xs = [x for x in results.values(spec.x) if x is not None]
-    groups: Sequence[Scalar] = results.values(spec.series) if spec.series else (None,)
+    cells = shown(results, spec.where)
+    xs = [x for x in results.values(spec.x, cells) if x is not None]
+    groups: Sequence[Scalar] = results.values(spec.series, cells) if spec.series else (None,)
     paper, problem = find_published(spec.published)
     places = [
-        [results.find({spec.x: x, **({spec.series: group} if spec.series else {})}) for x in xs] for group in groups
+        [results.find({**spec.where, spec.x: x, **({spec.series: group} if spec.series else {})}) for x in xs]
+        for group in groups
     ]
     grids = [
         make_grid(each, [[outcome(measured, points, each) for points in row] for row in places])
@@ -111,18 +113,17 @@ def _printed_series(prints: Sequence[Printed | None], positions: tuple[float, ..
 def _pareto(spec: FigureSpec, measured: Measured) -> Figure:
     """One quantity against another, a point for each cell; the front is what no other cell beats in both."""
     assert spec.value is not None and spec.x_value is not None  # the reader checked it
-    results = measured.results
-    groups: Sequence[Scalar] = results.values(spec.series) if spec.series else (None,)
+    results, cells = measured.results, shown(measured.results, spec.where)
+    groups: Sequence[Scalar] = results.values(spec.series, cells) if spec.series else (None,)
     grids = [
-        make_grid(each, [[outcome(measured, [point], each) for point in results.points]])
-        for each in (spec.x_value, spec.value)
+        make_grid(each, [[outcome(measured, [point], each)] for point in cells]) for each in (spec.x_value, spec.value)
     ]
-    varied = [name for name in results.factor_names() if len(results.values(name)) > 1]
+    varied = [name for name in results.factor_names() if len(results.values(name, cells)) > 1]
     series = []
     for group in groups:
         chosen = [
             (x, y, point)
-            for x, y, point in zip(grids[0].outcomes[0], grids[1].outcomes[0], results.points, strict=True)
+            for (x,), (y,), point in zip(grids[0].outcomes, grids[1].outcomes, cells, strict=True)
             if isinstance(x, Estimate)
             and isinstance(y, Estimate)
             and (spec.series is None or (point.has(spec.series) and same(point.value(spec.series), group)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench import units
-from bench.analysis.reduce import Estimate, Missing, reduce
+from bench.analysis.places import place
+from bench.analysis.reduce import Estimate
 from bench.analysis.results import Key, Point, Results, as_key
+from bench.analysis.samples import Missing
 from bench.contracts import Scalar
 from bench.report.plain import listing
 from bench.report.steadiness import Unsteady
@@ -44,10 +46,15 @@ class Grid:
         return [each for row in self.outcomes for each in row if isinstance(each, Estimate)]
 
 
-def row_keys(results: Results, names: Sequence[str]) -> tuple[tuple[Scalar, ...], ...]:
+def shown(results: Results, where: Mapping[str, Scalar]) -> tuple[Point, ...]:
+    """The cells that a table or a figure is about."""
+    return results.find(where) if where else results.points
+
+
+def row_keys(points: Iterable[Point], names: Sequence[str]) -> tuple[tuple[Scalar, ...], ...]:
     """The combinations of the row factors that some cell has, in order of first appearance."""
     found: dict[Key, tuple[Scalar, ...]] = {}
-    for point in results.points:
+    for point in points:
         if all(map(point.has, names)):
             values = tuple(point.value(name) for name in names)
             found.setdefault(as_key(values), values)
@@ -56,25 +63,33 @@ def row_keys(results: Results, names: Sequence[str]) -> tuple[tuple[Scalar, ...]
 
 def outcome(measured: Measured, points: Sequence[Point], quantity: Quantity) -> Outcome:
     """The number in one place of a table; a place that several cells claim says what tells them apart."""
-    results = measured.results
-    if not points:
-        return None
-    if len(points) == 1:
-        found = reduce(results, points[0], quantity)
-        more = measured.unsteady.get((points[0].id, quantity.metric), ())
-        return replace(found, warnings=(*found.warnings, *more)) if isinstance(found, Estimate) and more else found
-    differ = [name for name in results.factor_names() if len(results.values(name, points)) > 1]
-    return Missing(
-        "unclear",
-        f"{len(points)} cells belong here, which differ in {listing(differ) or 'nothing that has a name'}; "
-        "add it to the rows or the columns of this table",
-        tuple(point.id for point in points),
-    )
+    found = place(measured.results, points, quantity)
+    if not isinstance(found, Estimate):
+        return found
+    more = measured.unsteady.get((found.cells[0], quantity.metric), ())
+    return replace(found, warnings=(*found.warnings, *more)) if more else found
+
+
+def unmixed(column: Sequence[Outcome]) -> list[Outcome]:
+    """One column of a table, refused as a whole when its numbers were made by different recipes."""
+    made = {each.recipe["fingerprint"]: each.recipe for each in column if isinstance(each, Estimate) and each.recipe}
+    if len(made) < 2:
+        return list(column)
+    names = dict.fromkeys(name for recipe in made.values() for name in recipe if name != "fingerprint")
+    told = [
+        f"{name} = {listing(str(value) for value in values)}"
+        for name in names
+        if len(values := dict.fromkeys(recipe.get(name) for recipe in made.values())) > 1
+    ]
+    reason = f"the numbers of this column were made by {len(made)} recipes and cannot stand together: they differ in "
+    reason += "; ".join(told) or "something that only their fingerprints show"
+    return [Missing("mixed", reason, each.cells) if isinstance(each, Estimate) else each for each in column]
 
 
 def make_grid(quantity: Quantity, outcomes: Iterable[Iterable[Outcome]]) -> Grid:
     """Outcomes with the scale they are written in."""
-    rows = tuple(tuple(row) for row in outcomes)
+    columns = zip(*outcomes, strict=True)
+    rows = tuple(zip(*map(unmixed, columns), strict=True))
     estimates = [each for row in rows for each in row if isinstance(each, Estimate)]
     scale = scale_for(quantity, estimates)
     supported = sorted(

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from bench import units
 from bench.analysis import stats
-from bench.analysis.reduce import Estimate, Missing
+from bench.analysis.reduce import Estimate
+from bench.analysis.samples import Missing
 from bench.report import words
 from bench.report.document import Panel, Role, Series
 from bench.report.grids import Grid, written

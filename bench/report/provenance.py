@@ -178,7 +178,12 @@ def _either(values: Sequence[Scalar]) -> str:
 
 def repeats_sentence(estimates: Sequence[Estimate]) -> str | None:
     """`Each number: 20 values in 10 visits by 2 processes.`; None for what is measured once."""
-    known = [each for each in estimates if not each.exact and each.n > 1]
+    known = [each for each in estimates if not each.exact and each.n > 1 and not each.of_images]
+    pictures = [each.n for each in estimates if each.of_images]
+    if pictures:
+        images = f"Each number of pictures: {_range(pictures)} images."
+        timed = repeats_sentence(known)
+        return f"{images} {timed}" if timed else images
     if not known:
         return None
     values = _range([each.n for each in known])
@@ -191,7 +196,12 @@ def repeats_sentence(estimates: Sequence[Estimate]) -> str | None:
 
 def interval_sentence(estimates: Sequence[Estimate]) -> str | None:
     """How the brackets were made; None where there are none."""
-    known = [each for each in estimates if each.low is not None]
+    known = [each for each in estimates if each.low is not None and each.resamples is None]
+    resampled = [each.resamples for each in estimates if each.low is not None and each.resamples is not None]
+    if resampled:
+        images = f"{100 * stats.CONFIDENCE:.0f} % interval from {_range(resampled)} bootstrap resamples of the images"
+        timed = interval_sentence(known)
+        return f"{timed[:-1]}; for numbers of pictures {images}." if timed else f"Brackets: {images}."
     if not known:
         return None
     drawn = "processes and of the rounds inside them" if any(each.visits > 1 for each in known) else "the values"

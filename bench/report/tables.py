@@ -8,13 +8,14 @@ from dataclasses import replace
 from bench import units
 from bench.analysis import stats
 from bench.analysis.published import Printed, Published, PublishedTable
-from bench.analysis.reduce import Estimate, Missing
+from bench.analysis.reduce import Estimate
 from bench.analysis.results import same
+from bench.analysis.samples import Missing
 from bench.contracts import Scalar
 from bench.report import provenance, words
 from bench.report.document import Entry, Footnote, Line, Mark, Row, Table
 from bench.report.footnotes import Notes, common_note, table_footnotes
-from bench.report.grids import Grid, Measured, Outcome, make_grid, outcome, row_keys, written
+from bench.report.grids import Grid, Measured, Outcome, make_grid, outcome, row_keys, shown, written
 from bench.report.plain import clean, factor_text, label, short
 from bench.report.printed import find_printed, find_published, printed_for
 from bench.suite.schema import TableSpec
@@ -38,9 +39,11 @@ def _pivot(
     """One quantity over two factors; further quantities on lines of their own."""
     assert spec.columns is not None and spec.value is not None  # the reader checked the two forms of a table
     results = measured.results
-    keys, values = row_keys(results, names), results.values(spec.columns)
+    points = shown(results, spec.where)
+    keys, values = row_keys(points, names), results.values(spec.columns, points)
     places = [
-        [results.find({**dict(zip(names, key, strict=True)), spec.columns: value}) for value in values] for key in keys
+        [results.find({**spec.where, **dict(zip(names, key, strict=True)), spec.columns: value}) for value in values]
+        for key in keys
     ]
     grids = [
         make_grid(quantity, [[outcome(measured, points, quantity) for points in row] for row in places])
@@ -81,8 +84,8 @@ def _list(
 ) -> Table:
     """One row for each combination of the row factors, one column for each quantity."""
     results = measured.results
-    keys = row_keys(results, names)
-    places = [results.find(dict(zip(names, key, strict=True))) for key in keys]
+    keys = row_keys(shown(results, spec.where), names)
+    places = [results.find({**spec.where, **dict(zip(names, key, strict=True))}) for key in keys]
     quantities = spec.values
     grids = [
         make_grid(quantity, [[outcome(measured, points, quantity)] for points in places]) for quantity in quantities

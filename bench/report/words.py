@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from bench.analysis.reduce import DEFAULT_AT
+from bench.analysis.samples import DEFAULT_AT, Asked
 from bench.contracts import Scalar
 from bench.errors import BenchError
 from bench.registry import METRICS, load_builtins, metric_spec
 from bench.report.document import Fact
-from bench.report.plain import clean, factor_text, listing
+from bench.report.plain import clean, factor_text, listing, short
 from bench.suite.schema import Quantity
 from bench.units import TIMES
 
@@ -49,8 +49,35 @@ def name_of(quantity: Quantity) -> str:
 
 def meaning(quantity: Quantity) -> str:
     """How a quantity is made of raw values: `1 - x / x(skip_exponent = 0), where x is ...`."""
-    chosen = {**DEFAULT_AT.get(quantity.metric, {}), **quantity.at}
-    what = f"{quantity.metric} ({_factors(chosen)})" if chosen else quantity.metric
+    return clean("".join((_meaning(quantity), _multiplied(quantity), _rule(quantity))))
+
+
+def _multiplied(quantity: Quantity) -> str:
+    if quantity.times is None:
+        return ""
+    return f"; x is multiplied by {REDUCED[quantity.times.reduce].format(what=_what(quantity.times))} of the same cell"
+
+
+def _rule(quantity: Quantity) -> str:
+    """Which cell is meant, where a place has several."""
+    chosen = quantity.chosen
+    if chosen is None:
+        return ""
+    what = _what(chosen.by)
+    which = f"where {what} is {'lowest' if chosen.prefer == 'lower' else 'highest'}"
+    if chosen.prefer is None:
+        which = f"with the largest {what} of at most {chosen.at_most:g}"
+    return f"; of the {short(chosen.over)} {which} (the interval does not hold the chance in this choice)"
+
+
+def _what(asked: Asked) -> str:
+    """A metric with what it is of."""
+    chosen = {**DEFAULT_AT.get(asked.metric, {}), **asked.at}
+    return f"{asked.metric} ({_factors(chosen)})" if chosen else asked.metric
+
+
+def _meaning(quantity: Quantity) -> str:
+    what = _what(quantity)
     if quantity.relative is None:
         return clean(REDUCED[quantity.reduce].format(what=what))
     against = AGAINST[quantity.relative].format(to=_factors(quantity.to or {}))

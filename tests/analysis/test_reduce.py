@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 import pytest
 
-from bench.analysis.reduce import Estimate, Missing, reduce
+from bench.analysis.reduce import Estimate, reduce
 from bench.analysis.results import Results, collect
+from bench.analysis.samples import Missing
 from bench.store.record import Record, Status
 from bench.suite.schema import Quantity
 

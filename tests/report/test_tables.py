@@ -8,13 +8,14 @@ from dataclasses import replace
 import pytest
 
 from bench.analysis.results import collect
+from bench.contracts import Scalar
 from bench.report.document import Entry, Footnote, Table
 from bench.report.footnotes import Notes
 from bench.report.grids import Measured
 from bench.report.steadiness import unsteady
 from bench.report.tables import build_table
 from bench.store.record import Record, Status
-from bench.suite.schema import Cell, PublishedRef, Quantity, TableSpec
+from bench.suite.schema import Cell, Chosen, Companion, PublishedRef, Quantity, TableSpec
 
 MakeMeasured = Callable[..., Measured]
 SAVED = Quantity(metric="latency", relative="time_saved", to={"model.skip_exponent": 0})
@@ -341,3 +342,65 @@ def test_unsteady_goes_by_the_unit_when_the_metric_is_unknown(measured: MakeMeas
 
     assert all(any("processes differ" in warning for warning in warnings) for warnings in found.values())
     assert len(found) == 15
+
+
+def scored(fingerprint_of: Callable[[Record], str]) -> Callable[[Iterable[Record]], Iterable[Record]]:
+    """A number with a fingerprint and its replicates in the place of every cell's stages."""
+
+    def change(records: Iterable[Record]) -> Iterable[Record]:
+        stages = (record for record in records if record.metric == "stages")
+        for index, record in enumerate(stages):
+            fingerprint = fingerprint_of(record)
+            own: dict[str, Scalar] = {"recipe": fingerprint, "fingerprint": fingerprint, "n": 1000}
+            made = replace(record, metric="frechet", unit="1", siblings=2)
+            yield replace(made, values=(5.0 + index,), at={**own, "statistic": "value"})
+            resampled = tuple(4.9 + index + 0.01 * i for i in range(20))
+            yield replace(made, values=resampled, at={**own, "statistic": "replicates"})
+
+    return change
+
+
+def test_numbers_of_different_recipes_do_not_stand_in_one_column(measured: MakeMeasured) -> None:
+    """Only the column of c = 2 is mixed: its numbers are refused, the others stand."""
+
+    def recipe(record: Record) -> str:
+        chosen = record.factors["model.skip"] == "zero" and record.factors["model.skip_exponent"] == 2
+        return "clean" if chosen else "tf"
+
+    table = build_table(pivot(value=Quantity(metric="frechet")), measured(scored(recipe), ()))
+
+    for head in ("zero", "duplicate", "interpolate"):
+        entries = line(table, head, "ours")
+        assert [each.text == "mixed" for each in entries] == [False, False, True, False, False]
+    (reason,) = [note.text for note in table.footnotes if note.text.startswith("mixed")]
+    assert "made by 2 recipes" in reason
+    assert reason.endswith("they differ in recipe = clean and tf")
+
+
+def test_numbers_of_pictures_say_how_many_images_and_resamples(measured: MakeMeasured) -> None:
+    table = build_table(pivot(value=Quantity(metric="frechet")), measured(scored(lambda record: "tf"), ()))
+
+    text = " ".join(said(table, "conditions"))
+    assert "Each number of pictures: 1,000 images." in text
+    assert "95 % interval from 20 bootstrap resamples of the images." in text
+    assert line(table, "zero", "ours")[0].interval
+
+
+def test_where_narrows_a_table_to_some_cells(measured: MakeMeasured) -> None:
+    table = build_table(pivot(where={"model.skip": "duplicate"}), measured())
+    listing = build_table(listed(SAVED, where={"model.skip": "duplicate", "model.skip_exponent": 2}), measured())
+
+    assert [row.heads for row in table.rows] == [("duplicate",)]
+    assert [row.heads for row in listing.rows] == [("duplicate", "2")]
+    assert listing.rows[0].lines[-1].entries[0].value == line(table, "duplicate", "ours")[2].value
+
+
+def test_a_choice_and_a_product_are_explained(measured: MakeMeasured) -> None:
+    latency = Companion(metric="latency")
+    chosen = Chosen(over="model.skip_exponent", by=latency, prefer="lower")
+    quantity = Quantity(metric="nfe", reduce="value", times=latency, chosen=chosen, label="time")
+    table = build_table(listed(quantity, rows=("model.skip",)), measured())
+
+    (text,) = [note.text for note in table.footnotes if note.text.startswith("time:")]
+    assert "multiplied by the median over visits of the visit's median of latency of the same cell" in text
+    assert "of the skip_exponent where latency is lowest (the interval does not hold the chance in this choice)" in text

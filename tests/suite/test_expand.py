@@ -267,6 +267,22 @@ def test_one_metric_may_be_measured_with_different_arguments() -> None:
             "rows: [model, modl.skip], values: [{metric: clock}]",
             "tables[0].rows[1]: no cell has the factor 'modl.skip'",
         ),
+        (
+            "rows: model, values: [{metric: clock, times: {metric: clok}}]",
+            "tables[0].values[0].times.metric: the metric 'clok' is not in 'metrics'",
+        ),
+        (
+            "rows: model, values: [{metric: clock, chosen: {over: skip, prefer: lower, by: {metric: clock}}}]",
+            "tables[0].values[0].chosen.over: no cell has the factor 'skip'",
+        ),
+        (
+            "rows: model, values: [{metric: clock, chosen: {over: model, prefer: lower, by: {metric: clok}}}]",
+            "tables[0].values[0].chosen.by.metric: the metric 'clok' is not in 'metrics'",
+        ),
+        (
+            "rows: model, where: {model: nett}, values: [{metric: clock}]",
+            "tables[0].where.model: no cell has model = 'nett'; expected one of",
+        ),
         ("rows: model, values: [{metric: clok}]", "the metric 'clok' is not in 'metrics'; did you mean 'clock'?"),
         ("rows: model, values: [{metric: count}]", "the metric 'count' is not in 'metrics'; expected one of clock"),
         (

@@ -154,6 +154,11 @@ def test_names_are_not_judged_before_anything_is_registered(monkeypatch: pytest.
         ("than: 0", "than: none", "claims[0].than: expected a number, got 'none'"),
         ("{metric: clock}", "{metric: clock, relative: ratio}", "'relative' needs 'to'"),
         ("{metric: clock}", "{metric: clock, to: {model.exponent: 0}}", "'to' needs 'relative'"),
+        (
+            "{metric: clock}",
+            "{metric: clock, chosen: {over: model, by: {metric: clock}}}",
+            "chosen: needs either 'prefer' (lower or higher) or 'at_most' (a number)",
+        ),
         ("notes: [One note.]", "notes: One note.", "notes: expected a list, got 'One note.'"),
         ("notes: [One note.]", "reproduces: {paper: ../../secret}", "expected the stem of a file in suites/published"),
     ],
