@@ -5,7 +5,7 @@ Sizes come from `config`; `depth`, `width`, `channels` and `image_size` replace 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -15,7 +15,7 @@ from bench.registry import register_model
 if TYPE_CHECKING:
     from torch import nn
 
-Config = Literal["digits", "paper"]
+Config = Literal["digits", "photos", "paper"]
 Predicts = Literal["epsilon", "x0", "v"]
 Schedule = Literal["linear", "cosine", "sigmoid"]
 Attention = Literal["two", "five", "none"]
@@ -49,8 +49,16 @@ class Shape:
     depth: int
 
 
-LUCID_SHAPES = {"digits": Shape(16, 1, 8, 3), "paper": Shape(64, 3, 64, 4)}
-CUNET_SHAPES = {"digits": Shape(16, 1, 8, 3), "paper": Shape(64, 3, 16, 5)}
+LUCID_SHAPES: Mapping[Config, Shape] = {
+    "digits": Shape(16, 1, 8, 3),
+    "photos": Shape(32, 3, 8, 4),
+    "paper": Shape(64, 3, 64, 4),
+}
+CUNET_SHAPES: Mapping[Config, Shape] = {
+    "digits": Shape(16, 1, 8, 3),
+    "photos": Shape(32, 3, 8, 4),
+    "paper": Shape(64, 3, 16, 5),
+}
 
 
 @register_model("lucid-unet")
@@ -66,17 +74,17 @@ def lucid_unet(
 ) -> Denoiser:
     """Paper B's baseline: the U-Net with linear attention of the public PyTorch implementation, as of its 1.8 releases.
 
-    config: `digits` is 1x16x16 with 3 levels of width 8 to 32, `paper` 3x64x64 with 4 levels of width 64 to 512
-    (35,710,339 parameters). depth (levels), width (at full resolution, a multiple of 8), channels and image_size
-    replace the config's. prediction, noise_schedule: what the output means and the noise it was trained with; paper
-    B's code uses v and sigmoid. weights: `shipped` (digits as it is only), the name of a shipped checkpoint, `random`
-    (may be timed, never scored), or the path of a checkpoint.
+    config: `digits` is 1x16x16 with 3 levels of width 8 to 32, `photos` 3x32x32 with 4 of width 8 to 64, `paper`
+    3x64x64 with 4 of width 64 to 512 (35,710,339 parameters). depth (levels), width (at full resolution, a multiple of
+    8), channels and image_size replace the config's. prediction, noise_schedule: what the output means and the noise
+    it was trained with; paper B's code uses v and sigmoid. weights: `shipped` (digits and photos as they are only),
+    the name of a shipped checkpoint, `random` (may be timed, never scored), or the path of a checkpoint.
     """
     from models.lucid_unet import LucidSizes, LucidUNet
 
     shape = _shape(LUCID_SHAPES[config], depth, width, channels, image_size)
     sizes = LucidSizes(shape.image_size, shape.channels, shape.width, shape.depth)
-    shipped = _shipped("digits-lucid-unet", shape == LUCID_SHAPES["digits"], prediction, noise_schedule)
+    shipped = _shipped("lucid-unet", shape, LUCID_SHAPES, prediction, noise_schedule)
     return _load(lambda: LucidUNet(sizes), shape, weights, shipped, prediction, noise_schedule)
 
 
@@ -100,12 +108,12 @@ def cunet_released(
 ) -> Denoiser:
     """The continuous U-Net that paper B's public code computes: first order, and the same output at every timestep.
 
-    config: `digits` is 1x16x16 with 3 levels, `paper` 3x64x64 with 5 (8,811,875 parameters). attention: in `two`,
-    `five` or no places. norm: `instance`, or `group` in the vector fields. blocks: `residual`; `no-residual` drops the
-    residual only; `no-residual-released` is the older network behind the printed "no resblocks" rows. solver, steps,
-    tolerance: how each block is integrated from 0 to 1; rk4 is the 3/8 rule. coupled: let an adaptive solver treat the
-    batch as one, so that each image depends on the others. depth (levels), width (half the channels at full
-    resolution), channels, image_size, prediction, noise_schedule and weights as for lucid-unet.
+    config: `digits` is 1x16x16 with 3 levels, `photos` 3x32x32 with 4, `paper` 3x64x64 with 5 (8,811,875 parameters).
+    attention: in `two`, `five` or no places. norm: `instance`, or `group` in the vector fields. blocks: `residual`;
+    `no-residual` drops the residual only; `no-residual-released` is the older network behind the printed "no resblocks"
+    rows. solver, steps, tolerance: how each block is integrated from 0 to 1; rk4 is the 3/8 rule. coupled: let an
+    adaptive solver treat the batch as one, so that each image depends on the others. depth (levels), width (half the
+    channels at full resolution), channels, image_size, prediction, noise_schedule and weights as for lucid-unet.
     """
     from models.cunet_released import ReleasedCUNet, ReleasedSizes
     from models.ode import OdeSolver
@@ -114,10 +122,10 @@ def cunet_released(
     sizes = ReleasedSizes(shape.image_size, shape.channels, shape.width, shape.depth, attention, norm, blocks)
     ode = OdeSolver(solver, steps, tolerance, coupled=coupled)
     name = "-".join(
-        ["digits-cunet-released", *_attention_name(attention), *(["group"] if norm == "group" else [])]
+        ["cunet-released", *_attention_name(attention), *(["group"] if norm == "group" else [])]
         + ([blocks] if blocks != "residual" else [])
     )
-    shipped = _shipped(name, shape == CUNET_SHAPES["digits"], prediction, noise_schedule)
+    shipped = _shipped(name, shape, CUNET_SHAPES, prediction, noise_schedule)
     return _load(lambda: ReleasedCUNet(sizes, ode), shape, weights, shipped, prediction, noise_schedule)
 
 
@@ -141,11 +149,11 @@ def cunet(
 ) -> Denoiser:
     """The continuous U-Net that paper B describes: second-order blocks x'' = f(x, x', t, t~) that know the timestep.
 
-    config: `digits` is 1x16x16 with 3 levels, `paper` 3x64x64 with 5. attention, residual: ablations. solver, steps,
-    tolerance: how each block is integrated from 0 to 1. adjoint: gradients by solving backwards, in memory that does
-    not grow with the steps. coupled: let an adaptive solver treat the batch as one, so that each image depends on the
-    others. width: channels of x at full resolution, a multiple of 8. depth (levels), channels, image_size, prediction,
-    noise_schedule and weights as for lucid-unet.
+    config: `digits` is 1x16x16 with 3 levels, `photos` 3x32x32 with 4, `paper` 3x64x64 with 5. attention, residual:
+    ablations. solver, steps, tolerance: how each block is integrated from 0 to 1. adjoint: gradients by solving
+    backwards, in memory that does not grow with the steps. coupled: let an adaptive solver treat the batch as one, so
+    that each image depends on the others. width: channels of x at full resolution, a multiple of 8. depth (levels),
+    channels, image_size, prediction, noise_schedule and weights as for lucid-unet.
     """
     from models.cunet import CUNet, CUNetSizes
     from models.ode import OdeSolver
@@ -153,8 +161,8 @@ def cunet(
     shape = _shape(CUNET_SHAPES[config], depth, width, channels, image_size)
     sizes = CUNetSizes(shape.image_size, shape.channels, shape.width, shape.depth, attention, residual)
     ode = OdeSolver(solver, steps, tolerance, adjoint, coupled)
-    name = "-".join(["digits-cunet", *_attention_name(attention), *([] if residual else ["no-residual"])])
-    shipped = _shipped(name, shape == CUNET_SHAPES["digits"], prediction, noise_schedule)
+    name = "-".join(["cunet", *_attention_name(attention), *([] if residual else ["no-residual"])])
+    shipped = _shipped(name, shape, CUNET_SHAPES, prediction, noise_schedule)
     return _load(lambda: CUNet(sizes, ode), shape, weights, shipped, prediction, noise_schedule)
 
 
@@ -172,12 +180,16 @@ def _attention_name(attention: Attention) -> list[str]:
     return {"two": [], "five": ["five-attentions"], "none": ["no-attention"]}[attention]
 
 
-def _shipped(name: str, is_digits: bool, prediction: Predicts, noise_schedule: Schedule) -> str | None:
-    """The checkpoint that fits, or None: those that ship were trained at the digits' sizes, for v and sigmoid.
+def _shipped(
+    name: str, shape: Shape, shapes: Mapping[Config, Shape], prediction: Predicts, noise_schedule: Schedule
+) -> str | None:
+    """The checkpoint that fits, or None: those that ship were trained at the sizes of a config, for v and sigmoid.
 
     The solver is no part of it: any may be tried on the same weights, and is another network on them.
     """
-    return name if is_digits and (prediction, noise_schedule) == ("v", "sigmoid") else None
+    config = next((config for config, its in shapes.items() if its == shape), "paper")
+    ships = config != "paper" and (prediction, noise_schedule) == ("v", "sigmoid")
+    return f"{config}-{name}" if ships else None
 
 
 def _load(

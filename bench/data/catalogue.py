@@ -21,6 +21,14 @@ def digits(split: Split = "test") -> Dataset:
     return load_digits(split)
 
 
+@register_dataset("photos")
+def photos(split: Split = "test") -> Dataset:
+    """32x32 colour patches of photographs inside scikit-image; 3,200 train, 105 test, of different photographs."""
+    from bench.data.photos import load_photos
+
+    return load_photos(split)
+
+
 @register_dataset("mnist")
 def mnist(
     split: Split = "test", root: str | None = None, size: Literal[28, 32] = 28, divide_test: bool = False

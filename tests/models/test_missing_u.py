@@ -131,6 +131,8 @@ def test_sizes_without_shipped_weights_say_so(name: str) -> None:
     ("name", "params", "checkpoint"),
     [
         ("lucid-unet", {}, "digits-lucid-unet"),
+        ("lucid-unet", {"config": "photos"}, "photos-lucid-unet"),
+        ("cunet", {"config": "photos"}, "photos-cunet"),
         ("cunet", {}, "digits-cunet"),
         ("cunet", {"solver": "euler", "steps": 8}, "digits-cunet"),
         ("cunet", {"attention": "none", "residual": False}, "digits-cunet-no-attention-no-residual"),
