@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from bench.run.schedule import Visit
 
@@ -11,9 +11,13 @@ from bench.run.schedule import Visit
 class Forecast:
     """The mean duration of what is like a visit: the same number of the same cell, or the same metric, or the kind."""
 
-    def __init__(self, visits: Iterable[Visit]) -> None:
-        """visits: everything still to be done."""
-        self._left = Counter(_names(visit) for visit in visits)
+    def __init__(self, visits: Iterable[Visit], side_by_side: Callable[[Visit], int] = lambda visit: 1) -> None:
+        """visits: everything still to be done. side_by_side: how many like this one are made at the same time."""
+        self._left: Counter[tuple[str, str, str]] = Counter()
+        self._together: dict[tuple[str, str, str], int] = {}
+        for visit in visits:
+            self._left[_names(visit)] += 1
+            self._together[_names(visit)] = side_by_side(visit)
         self._seconds: dict[str, float] = {}
         self._count: Counter[str] = Counter()
 
@@ -36,7 +40,7 @@ class Forecast:
                 known = next((name for name in names if name in self._count), None)
                 if known is None:
                     return None
-                total += count * self._seconds[known] / self._count[known]
+                total += count * self._seconds[known] / self._count[known] / self._together[names]
         return total
 
 

@@ -38,11 +38,19 @@ Steps = Generator[Happening | WorkerProcess, None, None]
 """Happenings to pass on, and, when nothing can go on, the worker that must be heard first."""
 
 
+def side_by_side(plan: WorkerPlan, processors: int, memory_workers: int = MEMORY_WORKERS) -> int:
+    """How many workers with plans like this one run at the same time on so many processors."""
+    if not plan.shares:
+        return 1
+    together = max(1, processors // plan.threads)
+    return min(memory_workers, together) if plan.kind == "memory" else together
+
+
 @dataclass(frozen=True, eq=False)
 class _Lane:
     """One worker's plan in progress."""
 
-    shares: bool
+    plan: WorkerPlan
     steps: Steps
 
 
@@ -64,7 +72,7 @@ class IsolatedExecutor:
             while queue or lanes:
                 if queue and self._may_begin(queue[0], lanes):
                     plan = queue.popleft()
-                    lanes.append(_Lane(plan.shares, self._steps(plan, setting)))
+                    lanes.append(_Lane(plan, self._steps(plan, setting)))
                     continue
                 busy: list[WorkerProcess] = []
                 for lane in tuple(lanes):
@@ -81,11 +89,11 @@ class IsolatedExecutor:
                 lane.steps.close()
 
     def _may_begin(self, plan: WorkerPlan, lanes: Sequence[_Lane]) -> bool:
-        """Whether a plan may run beside the lanes there are: alone, or as one of several that only count bytes."""
+        """Whether a plan may run beside the lanes there are: alone, or as one of several that may share."""
         if not lanes:
             return True
-        together = min(self.memory_workers, available_processors() // plan.threads)
-        return len(lanes) < together and plan.shares and all(lane.shares for lane in lanes)
+        together = side_by_side(plan, available_processors(), self.memory_workers)
+        return len(lanes) < together and all(lane.plan.shares for lane in lanes)
 
     def _steps(self, plan: WorkerPlan, setting: Setting) -> Steps:
         """All visits of one plan, one after another, with as many workers as it takes."""

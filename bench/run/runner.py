@@ -13,11 +13,11 @@ from pathlib import Path
 from types import FrameType
 
 from bench.errors import SaveError
-from bench.run.environment import describe_run
+from bench.run.environment import available_processors, describe_run
 from bench.run.executor import Beginning, Dropped, Ended, Executor, Happening, Setting
 from bench.run.fate import RunOutcome, outcome, unanswered
 from bench.run.forecast import Forecast
-from bench.run.isolated import IsolatedExecutor
+from bench.run.isolated import IsolatedExecutor, side_by_side
 from bench.run.opening import Opened, open_run
 from bench.run.outcome import Circumstances, missed, utc_text, withdrawn
 from bench.run.progress import Progress, QuietProgress, Step, counted
@@ -89,7 +89,12 @@ class _Loop:
         self._plans = only(plans, lambda visit: visit.key in self._lacks and unmet_need(visit.cell, visit.spec) is None)
         self._left = {visit.key: visit for worker in self._plans for visit in worker.visits}
         self._left_of_cell = Counter(visit.cell.id for visit in self._left.values())
-        self._forecast = Forecast(self._left.values())
+        together = {
+            visit.key: min(side_by_side(worker, available_processors()), len(self._plans))
+            for worker in self._plans
+            for visit in worker.visits
+        }
+        self._forecast = Forecast(self._left.values(), lambda visit: together[visit.key])
         self._cells = len({visit.cell.id for visit in self._visits})
         self._began: dict[Key, float] = {}
         self._measured = 0

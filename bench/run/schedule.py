@@ -27,6 +27,8 @@ PRECISION: Mapping[MetricKind, tuple[str, ...]] = {
 }
 """What of the effort changes how sure a number of each kind is; less of it than asked means to measure again."""
 
+QUALITY_WORKERS = 8
+"""Into how many workers the picture metrics are divided at most: each costs some seconds of imports."""
 
 Quantity = tuple[str, str, str]
 """Cell, metric and its arguments: what all parts of one number share."""
@@ -81,8 +83,10 @@ class WorkerPlan:
 
     @property
     def shares(self) -> bool:
-        """Whether another such worker may run at the same time: only bytes are read, and on the processor's side."""
-        return self.kind == "memory" and self.device == "cpu" and all(v.spec.unit == "bytes" for v in self.visits)
+        """Whether another such worker may run at the same time: on the processor, only bytes or pictures are made."""
+        if self.device != "cpu":
+            return False
+        return self.kind == "quality" or (self.kind == "memory" and all(v.spec.unit == "bytes" for v in self.visits))
 
 
 def plan(cells: Sequence[Cell], seed: int, spec: Callable[[str], MetricSpec] = metric_spec) -> tuple[WorkerPlan, ...]:
@@ -97,7 +101,7 @@ def plan(cells: Sequence[Cell], seed: int, spec: Callable[[str], MetricSpec] = m
         *_one_worker("exact", of_kind["exact"]),
         *(_worker("memory", [visit]) for visit in of_kind["memory"]),
         *_timing(of_kind["timing"], seed),
-        *_one_worker("quality", of_kind["quality"]),
+        *_quality(of_kind["quality"]),
     )
 
 
@@ -141,6 +145,18 @@ def _shuffled_cells(visits: list[Visit], seed: str) -> list[Visit]:
     cells = list(by_cell.values())
     random.Random(seed).shuffle(cells)
     return [visit for cell in cells for visit in cell]
+
+
+def _quality(visits: list[Visit]) -> Iterator[WorkerPlan]:
+    """Several workers that may run side by side; the metrics of a cell stay together, for they share its pictures.
+
+    Cells are dealt out in turn, because neighbours in a grid tend to cost alike.
+    """
+    for group in _groups(visits):
+        cells = list(dict.fromkeys(visit.cell.id for visit in group))
+        hands = {cell: index % QUALITY_WORKERS for index, cell in enumerate(cells)}
+        for hand in range(min(QUALITY_WORKERS, len(cells))):
+            yield _worker("quality", [visit for visit in group if hands[visit.cell.id] == hand])
 
 
 def _one_worker(kind: MetricKind, visits: list[Visit]) -> Iterator[WorkerPlan]:

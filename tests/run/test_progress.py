@@ -218,3 +218,11 @@ def test_rest_takes_as_long_as_what_is_most_like_it(visits: list[Visit]) -> None
 
     forecast.took(visits[5], 20.0)
     assert forecast.left_s() == 0.0
+
+
+def test_what_is_made_side_by_side_takes_a_part_of_the_time(visits: list[Visit]) -> None:
+    forecast = Forecast(visits, lambda visit: 2 if visit.spec.kind == "timing" else 1)
+    forecast.took(visits[0], 1.0)
+    forecast.took(visits[2], 10.0)
+
+    assert forecast.left_s() == pytest.approx(1.0 + 3 * 10.0 / 2)

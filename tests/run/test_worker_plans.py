@@ -10,7 +10,7 @@ import pytest
 
 from bench.contracts import MetricSpec, Need
 from bench.errors import UnknownName
-from bench.run.schedule import STAGES, Visit, WorkerPlan, only, plan, unmet_need
+from bench.run.schedule import QUALITY_WORKERS, STAGES, Visit, WorkerPlan, only, plan, unmet_need
 from bench.suite.schema import Cell, Ref
 
 MakeCell = Callable[..., Cell]
@@ -32,22 +32,36 @@ def test_stages_come_in_their_order(make_cell: MakeCell) -> None:
     assert set(kinds) == set(STAGES)
 
 
-@pytest.mark.parametrize("kind", ["exact", "quality"])
-def test_one_worker_does_everything_that_is_not_sensitive(make_cell: MakeCell, kind: str) -> None:
-    (worker,) = visits(plan(cells(make_cell), 0), kind)
+def test_one_worker_counts_everything(make_cell: MakeCell) -> None:
+    (worker,) = visits(plan(cells(make_cell), 0), "exact")
 
     assert [visit.cell.factors["model.level"] for visit in worker] == [0, 1, 2]
+
+
+def test_cells_are_dealt_out_to_the_workers_of_picture_metrics(make_cell: MakeCell) -> None:
+    """All metrics of one cell stay in one worker, where its pictures are drawn once."""
+    grid = cells(make_cell, QUALITY_WORKERS + 2)
+    both = [
+        cell.model_copy(update={"metrics": (*cell.metrics, Ref(name="fake-score", params={"images": 5}))})
+        for cell in grid
+    ]
+
+    workers = visits(plan(both, 0), "quality")
+
+    levels = [[visit.cell.factors["model.level"] for visit in worker] for worker in workers]
+    assert levels[:3] == [[0, 0, 8, 8], [1, 1, 9, 9], [2, 2]]
+    assert len(levels) == QUALITY_WORKERS
 
 
 def test_memory_gets_a_process_for_every_number(make_cell: MakeCell) -> None:
     assert [len(worker) for worker in visits(plan(cells(make_cell), 0), "memory")] == [1, 1, 1]
 
 
-def test_only_workers_that_count_bytes_may_run_beside_another(make_cell: MakeCell) -> None:
+def test_only_workers_that_count_bytes_or_make_pictures_may_run_beside_another(make_cell: MakeCell) -> None:
     plans = {worker.kind: worker for worker in plan(cells(make_cell), 0)}
     on_cuda = plan([make_cell({}, ["fake-bytes"], conditions={"device": "cuda"})], 0)
 
-    assert {kind for kind, worker in plans.items() if worker.shares} == {"memory"}
+    assert {kind for kind, worker in plans.items() if worker.shares} == {"memory", "quality"}
     assert not on_cuda[0].shares
     (visit,) = plans["memory"].visits
     seconds = replace(visit, spec=replace(visit.spec, unit="s"))
