@@ -28,6 +28,7 @@ RANK = {
     "measure": 5,
     "quality": 5,
     "train": 5,
+    "verdict": 5,
     "run": 6,
     "report": 6,
     "cli": 7,
@@ -100,6 +101,7 @@ def test_bench_never_imports_models_by_name() -> None:
     [
         "bench.cli",
         "bench.report.page",
+        "bench.verdict.claims",
         "bench.store.frame",
         "bench.suite.expand",
         "models, models.catalogue, models.missing_u",

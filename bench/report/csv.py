@@ -4,24 +4,46 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
-from bench.report.document import Entry, Report, Table
+from bench.report.document import Claim, Entry, Report, Table
 from bench.report.markdown import file_stem
 
 COLUMNS = ("line", "column", "text", "value", "low", "high", "unit", "paper", "ratio_to_paper", "mark", "cells")
 TRIGGERS = ("=", "+", "-", "@", "\t", "\r")
 """A spreadsheet takes a field that begins with one of these for a formula."""
+CLAIMS = (
+    "claim",
+    "sentence",
+    "verdict",
+    "cell",
+    "text",
+    "value",
+    "low",
+    "high",
+    "unit",
+    "wanted",
+    "difference",
+    "cells",
+)
 
 
 def csv_files(report: Report, stem: str) -> Mapping[str, str]:
-    """`<stem>-<table>.csv` for every table; the suite's name is in it when there are several."""
+    """`<stem>-<table>.csv` for every table, and `<stem>-claims.csv`.
+
+    The suite's name is in it when there are several.
+    """
     several = len(report.sections) > 1
-    return {
+    files = {
         f"{stem}-{f'{section.id}-' if several else ''}{file_stem(table.id)}.csv": render_csv(table)
         for section in report.sections
         for table in section.tables
     }
+    for section in report.sections:
+        if section.claims:
+            name = f"{stem}-{f'{section.id}-' if several else ''}claims"
+            files[f"{name}{'-verdicts' if f'{name}.csv' in files else ''}.csv"] = render_claims(section.claims)
+    return files
 
 
 def render_csv(table: Table) -> str:
@@ -33,6 +55,20 @@ def render_csv(table: Table) -> str:
         for line in row.lines:
             for name, entry in zip(table.columns, line.entries, strict=True):
                 writer.writerow([*map(_text, row.heads), _text(line.label), _text(name), *_numbers(entry)])
+    return target.getvalue()
+
+
+def render_claims(claims: Iterable[Claim]) -> str:
+    """One line for every cell of every claim."""
+    target = io.StringIO()
+    writer = csv.writer(target, lineterminator="\r\n")
+    writer.writerow(CLAIMS)
+    for claim in claims:
+        for line in claim.lines:
+            text, value, low, high, unit, *_ = _numbers(line.value)
+            names = (claim.id, claim.sentence, line.verdict, line.about)
+            after = (line.wanted, line.difference, " ".join(line.value.cells))
+            writer.writerow([*map(_text, names), text, value, low, high, unit, *map(_text, after)])
     return target.getvalue()
 
 

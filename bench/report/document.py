@@ -170,6 +170,36 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class ClaimLine:
+    """What one cell says about a claim."""
+
+    about: str
+    """What tells this cell from the others of the claim; empty when there are no others."""
+    value: Entry
+    wanted: str
+    """`> 40 %`, or `< 5.1 [4.9, 5.3]` of the counterpart."""
+    difference: str
+    """From the counterpart, with its interval; empty where there is none."""
+    verdict: str
+    """`holds`, `fails`, `undecided` or `no number`."""
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the suite, and whether the results bear it out."""
+
+    id: str
+    sentence: str
+    """As the suite says it."""
+    verdict: str
+    """The worst of its lines."""
+    finding: str
+    """The verdict and the number that decided it."""
+    lines: tuple[ClaimLine, ...]
+
+
+@dataclass(frozen=True)
 class Section:
     """One run of one suite."""
 
@@ -193,6 +223,8 @@ class Section:
     """Machine, software, what was measured."""
     commands: tuple[Fact, ...]
     """What to type to get these numbers and this page again."""
+    claims: tuple[Claim, ...] = ()
+    """Sentences of the suite, held against the results."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,6 @@ def _reading_side() -> Iterator[Path]:
     """The files that decide what a report of given records looks like."""
     bench = Path(__file__).parents[1]
     yield bench / "units.py"
-    for room in ("report", "analysis", "store"):
+    for room in ("report", "verdict", "analysis", "store"):
         yield from (path for path in (bench / room).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     yield from Path(str(files("suites") / "published")).glob("*.yaml")

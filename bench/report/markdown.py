@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from bench.report.document import Entry, Fact, Facts, Failure, Figure, Report, Section, Table
+from bench.report.document import Claim, Entry, Fact, Facts, Failure, Figure, Report, Section, Table
 from bench.report.plain import listing
 
 SHOWN_CELLS = 8
@@ -45,6 +45,8 @@ def _section(section: Section, stem: str, level: str) -> list[str]:
         blocks.append(_bullets(f"**Note:** {escape(warning)}" for warning in section.warnings))
     if section.failures:
         blocks += [f"{level} Numbers that are missing", _bullets(map(_failure, section.failures))]
+    if section.claims:
+        blocks += [f"{level} Claims", *(block for claim in section.claims for block in render_claim(claim))]
     for table in section.tables:
         blocks += [f"{level} {escape(table.caption)}", render_table(table), *_under_table(table)]
     for figure in section.figures:
@@ -74,6 +76,30 @@ def render_table(table: Table) -> str:
             strong = labelled and line.role == "ours"
             lines.append(_row([*names, *label, *(_entry(entry, strong=strong) for entry in line.entries)]))
     return "\n".join(lines)
+
+
+def render_claim(claim: Claim) -> list[str]:
+    """The sentence and its verdict; a table of its cells where they are several."""
+    if len(claim.lines) < 2:
+        said = claim.finding.partition(": ")[2] or claim.finding
+        return [f"**{escape(claim.verdict)}**: {escape(claim.sentence)} ({escape(said)})"]
+    against = any(line.difference for line in claim.lines)
+    heads = ["cell", "value", "wanted", *(["difference"] if against else []), "verdict"]
+    lines = [_row(heads), _row(["---", "---:", "---:", *(["---:"] if against else []), "---"])]
+    for line in claim.lines:
+        difference = [escape(line.difference)] if against else []
+        lines.append(
+            _row(
+                [
+                    escape(line.about),
+                    _entry(line.value, strong=False),
+                    escape(line.wanted),
+                    *difference,
+                    escape(line.verdict),
+                ]
+            )
+        )
+    return [f"**{escape(claim.verdict)}**: {escape(claim.sentence)} ({escape(claim.finding)})", "\n".join(lines)]
 
 
 def _entry(entry: Entry, *, strong: bool) -> str:

@@ -13,6 +13,7 @@ from bench.analysis.published import read_published
 from bench.analysis.results import Point, Results, collect
 from bench.errors import SaveError, SuiteError, UserError, did_you_mean
 from bench.report import provenance, words
+from bench.report.claims import build_claims
 from bench.report.csv import csv_files
 from bench.report.document import Fact, Facts, Failure, Report, Section
 from bench.report.figures import build_figure, figure_quantities
@@ -125,6 +126,7 @@ def build_section(
             Facts("The same in every cell", provenance.common_factors(results)),
             provenance.software_facts(run.info),
         ),
+        claims=build_claims(suite.claims, results) if suite else (),
         commands=(
             Fact("Measure again (continues what is unfinished)", clean(run.info.command)),
             Fact("Make this page again", clean(f"bench report {path}")),
@@ -254,6 +256,7 @@ def _quantities(suite: Suite | None, results: Results) -> tuple[Quantity, ...]:
         for table in suite.tables:
             shown += [*filter(None, (table.value,)), *table.beside, *table.values]
         shown += [quantity for figure in suite.figures for quantity in figure_quantities(figure)]
+        shown += [claim.value for claim in suite.claims]
     shown += [Quantity(metric=name) for name in dict.fromkeys(metric for _, metric in results.by_metric)]
     return tuple(shown)
 

@@ -234,14 +234,15 @@ class ClaimSpec(Frozen):
     """As the paper or the user says it."""
     value: Quantity
     """The quantity the claim is about."""
-    where: Mapping[str, Scalar] = Field(default_factory=dict)
-    """Factors that choose the cells the claim is about; every one of them must satisfy it."""
+    where: Mapping[str, Value] = Field(default_factory=dict)
+    """Factors that choose the cells the claim is about, each with one value or a list of them; every one of these
+    cells must satisfy it."""
     holds: Literal["<", "<=", ">", ">="]
     """The claim is true when value `holds` than: `value > 0.25`."""
     than: float | None = None
     """A number, in the unit of the value."""
     than_where: Mapping[str, Scalar] | None = None
-    """Or other cells: their factors that differ from the claim's own."""
+    """Or other cells: their factors that differ from the claim's own. Cell by cell, each against its counterpart."""
 
 
 class Reproduces(Frozen):

@@ -8,7 +8,7 @@ from importlib.resources import files
 
 import yaml
 
-from bench.contracts import Scalar
+from bench.contracts import Scalar, Value
 from bench.errors import did_you_mean
 from bench.suite.grammar import kind
 from bench.suite.schema import Cell, ClaimSpec, FigureSpec, Quantity, Suite, TableSpec
@@ -80,9 +80,11 @@ def factor_problems(suite: Suite, factors: Mapping[str, tuple[Scalar, ...]]) -> 
                 values = _values(name, factors)
                 if values is None:
                     yield suite.source.problem((*here, name), unknown_factor(name, factors), at_key=True)
-                elif not any(same(value, known) for known in values):
-                    sentence = f"no cell has {name} = {kind(value)}; expected one of {listed(values)}"
-                    yield suite.source.problem((*here, name), sentence)
+                    continue
+                for each in value if isinstance(value, tuple) else (value,):
+                    if not any(same(each, known) for known in values):
+                        sentence = f"no cell has {name} = {kind(each)}; expected one of {listed(values)}"
+                        yield suite.source.problem((*here, name), sentence)
 
 
 def published_problems(suite: Suite) -> Iterator[Problem]:
@@ -184,12 +186,11 @@ def _named(part: TableSpec | FigureSpec | ClaimSpec, path: KeyPath) -> Iterator[
             yield (*here, "chosen", "over"), quantity.chosen.over
 
 
-def _chosen(part: TableSpec | FigureSpec | ClaimSpec, path: KeyPath) -> Iterator[tuple[KeyPath, Mapping[str, Scalar]]]:
-    """The factors a part chooses a value of."""
+def _chosen(part: TableSpec | FigureSpec | ClaimSpec, path: KeyPath) -> Iterator[tuple[KeyPath, Mapping[str, Value]]]:
+    """The factors a part chooses a value of, or several."""
     for here, quantity in quantities(part, path):
         if quantity.to is not None:
             yield (*here, "to"), quantity.to
     yield (*path, "where"), part.where
-    if isinstance(part, ClaimSpec):
-        if part.than_where is not None:
-            yield (*path, "than_where"), part.than_where
+    if isinstance(part, ClaimSpec) and part.than_where is not None:
+        yield (*path, "than_where"), part.than_where

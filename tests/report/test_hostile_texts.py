@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 from markdown_it import MarkdownIt
 
-from bench.report.csv import TRIGGERS, render_csv
+from bench.report.csv import TRIGGERS, render_claims, render_csv
 from bench.report.document import Report
 from bench.report.html import render_html
 from bench.report.latex import render_latex
@@ -25,7 +25,7 @@ from bench.store.attempts import current
 from bench.store.files import Records, Run
 from bench.store.lines import DamagedLine
 from bench.store.record import Record, RunInfo, Status
-from bench.suite.schema import FigureSpec, Quantity, Suite, TableSpec
+from bench.suite.schema import ClaimSpec, FigureSpec, Quantity, Suite, TableSpec
 
 MARKUP = (
     "<script>alert(1)</script>",
@@ -126,6 +126,7 @@ FIELDS = (
     *("title", "note", "caption", "table note", "label", "figure caption", "factor name", "factor value", "cell"),
     *("metric", "warning", "reason", "origin", "source", "sha256", "fingerprint", "split", "paper", "cpu", "machine"),
     *("package", "version", "variable", "environment", "command", "path", "commit", "suite", "damage", "started"),
+    *("claim", "claim id"),
 )
 PICTURE = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 Texts = Callable[[str], str]
@@ -189,6 +190,9 @@ def _suite(text: Texts, factor: str, metric: str) -> Suite:
     figure = FigureSpec(
         id="f", caption=f"f{text('figure caption')}", kind="bars", value=quantity, x=factor, beside=(quantity,)
     )
+    claim = ClaimSpec(
+        id=f"i{text('claim id')}", sentence=f"s{text('claim')}", value=quantity, holds="<", than=1.0, where={}
+    )
     return Suite(
         schema=1,
         suite="s",
@@ -197,6 +201,7 @@ def _suite(text: Texts, factor: str, metric: str) -> Suite:
         metrics=(),
         tables=tables,
         figures=(figure,),
+        claims=(claim,),
         notes=(f"n{text('note')}",),
     )
 
@@ -229,6 +234,9 @@ def check(build: Callable[[Texts], Report], texts: Texts) -> None:
         assert tags <= {"svg", "g", "path", "use", "defs", "style", "rect", "clipPath", "title"}
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b\u2028\ud800-\udfff]", page)
     _check_markdown(render_markdown(report, "s"), render_markdown(plain, "s"))
+    rows = list(csv.reader(io.StringIO(render_claims(report.sections[0].claims)), strict=True))
+    assert {len(row) for row in rows} == {12}
+    assert not any(field.startswith(TRIGGERS) and not _number(field) for row in rows for field in row)
     for table, same in zip(report.sections[0].tables, plain.sections[0].tables, strict=True):
         rows = list(csv.reader(io.StringIO(render_csv(table)), strict=True))
         assert [len(row) for row in rows] == [len(row) for row in csv.reader(io.StringIO(render_csv(same)))]
