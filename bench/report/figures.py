@@ -49,12 +49,12 @@ def _over_x(spec: FigureSpec, measured: Measured) -> Figure:
     """A quantity over a factor: a panel for each series where a paper or a limit stands beside it, else one panel."""
     assert spec.value is not None and spec.x is not None  # the reader checked it
     results = measured.results
-    cells = shown(results, spec.where)
+    cells = shown(results.points, spec.where)
     xs = [x for x in results.values(spec.x, cells) if x is not None]
     groups: Sequence[Scalar] = results.values(spec.series, cells) if spec.series else (None,)
     paper, problem = find_published(spec.published)
     places = [
-        [results.find({**spec.where, spec.x: x, **({spec.series: group} if spec.series else {})}) for x in xs]
+        [shown(results.find({spec.x: x, **({spec.series: group} if spec.series else {})}), spec.where) for x in xs]
         for group in groups
     ]
     grids = [
@@ -113,7 +113,7 @@ def _printed_series(prints: Sequence[Printed | None], positions: tuple[float, ..
 def _pareto(spec: FigureSpec, measured: Measured) -> Figure:
     """One quantity against another, a point for each cell; the front is what no other cell beats in both."""
     assert spec.value is not None and spec.x_value is not None  # the reader checked it
-    results, cells = measured.results, shown(measured.results, spec.where)
+    results, cells = measured.results, shown(measured.results.points, spec.where)
     groups: Sequence[Scalar] = results.values(spec.series, cells) if spec.series else (None,)
     grids = [
         make_grid(each, [[outcome(measured, [point], each)] for point in cells]) for each in (spec.x_value, spec.value)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from bench import units
 from bench.analysis.places import place
 from bench.analysis.reduce import Estimate
-from bench.analysis.results import Key, Point, Results, as_key
+from bench.analysis.results import Key, Point, Results, as_key, same
 from bench.analysis.samples import Missing
-from bench.contracts import Scalar
+from bench.contracts import Scalar, Value
 from bench.report.plain import listing
 from bench.report.steadiness import Unsteady
 from bench.store.record import Record, RunInfo
@@ -46,9 +46,14 @@ class Grid:
         return [each for row in self.outcomes for each in row if isinstance(each, Estimate)]
 
 
-def shown(results: Results, where: Mapping[str, Scalar]) -> tuple[Point, ...]:
-    """The cells that a table or a figure is about."""
-    return results.find(where) if where else results.points
+def shown(points: Iterable[Point], where: Mapping[str, Value]) -> tuple[Point, ...]:
+    """Those of the cells that a table or a figure is about."""
+    return tuple(point for point in points if all(_among(point, name, value) for name, value in where.items()))
+
+
+def _among(point: Point, name: str, value: Value) -> bool:
+    wanted = value if isinstance(value, tuple) else (value,)
+    return point.has(name) and any(same(point.value(name), each) for each in wanted)
 
 
 def row_keys(points: Iterable[Point], names: Sequence[str]) -> tuple[tuple[Scalar, ...], ...]:

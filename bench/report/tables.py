@@ -39,10 +39,13 @@ def _pivot(
     """One quantity over two factors; further quantities on lines of their own."""
     assert spec.columns is not None and spec.value is not None  # the reader checked the two forms of a table
     results = measured.results
-    points = shown(results, spec.where)
+    points = shown(results.points, spec.where)
     keys, values = row_keys(points, names), results.values(spec.columns, points)
     places = [
-        [results.find({**spec.where, **dict(zip(names, key, strict=True)), spec.columns: value}) for value in values]
+        [
+            shown(results.find({**dict(zip(names, key, strict=True)), spec.columns: value}), spec.where)
+            for value in values
+        ]
         for key in keys
     ]
     grids = [
@@ -84,8 +87,8 @@ def _list(
 ) -> Table:
     """One row for each combination of the row factors, one column for each quantity."""
     results = measured.results
-    keys = row_keys(shown(results, spec.where), names)
-    places = [results.find({**spec.where, **dict(zip(names, key, strict=True))}) for key in keys]
+    keys = row_keys(shown(results.points, spec.where), names)
+    places = [shown(results.find(dict(zip(names, key, strict=True))), spec.where) for key in keys]
     quantities = spec.values
     grids = [
         make_grid(quantity, [[outcome(measured, points, quantity)] for points in places]) for quantity in quantities

@@ -182,8 +182,9 @@ class TableSpec(Frozen):
     """The sentence above the table."""
     rows: str | tuple[str, ...]
     """One factor, or several whose combinations are the rows, such as `model.skip`; conditions are factors too."""
-    where: Mapping[str, Scalar] = Field(default_factory=dict)
-    """Factors that choose the cells of the table; empty for all. Reference cells may be others."""
+    where: Mapping[str, Value] = Field(default_factory=dict)
+    """Factors that choose the cells of the table, each with one value or a list; empty for all. Reference cells may
+    be others."""
     columns: str | None = None
     """The factor over the columns of a pivot."""
     value: Quantity | None = None
@@ -209,8 +210,9 @@ class FigureSpec(Frozen):
     """bars, lines: the quantity over `x`, one series per value of `series`. stages: which stage runs at which timestep.
     stage_times: step time and MACs of each stage. pareto: `value` against `x_value`. strip, images: pictures of an
     artifact."""
-    where: Mapping[str, Scalar] = Field(default_factory=dict)
-    """Factors that choose the cells of the figure; empty for all. Reference cells may be others."""
+    where: Mapping[str, Value] = Field(default_factory=dict)
+    """Factors that choose the cells of the figure, each with one value or a list; empty for all. Reference cells may
+    be others."""
     value: Quantity | None = None
     """What is drawn upwards."""
     x: str | None = None

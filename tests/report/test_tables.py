@@ -391,6 +391,10 @@ def test_where_narrows_a_table_to_some_cells(measured: MakeMeasured) -> None:
     listing = build_table(listed(SAVED, where={"model.skip": "duplicate", "model.skip_exponent": 2}), measured())
 
     assert [row.heads for row in table.rows] == [("duplicate",)]
+    some = build_table(pivot(where={"model.skip": ("zero", "interpolate"), "model.skip_exponent": (0, 2)}), measured())
+
+    assert [row.heads for row in some.rows] == [("zero",), ("interpolate",)]
+    assert some.columns == ("skip_exponent = 0", "skip_exponent = 2")
     assert [row.heads for row in listing.rows] == [("duplicate", "2")]
     assert listing.rows[0].lines[-1].entries[0].value == line(table, "duplicate", "ours")[2].value
 
