@@ -78,6 +78,8 @@ class Subject:
     """The network as `predict` calls it when conditions.compile is set."""
     trainable: int | None = None
     """Parameter elements that wanted gradients before they were switched off; None when not known."""
+    frozen: frozenset[str] = frozenset()
+    """Names of the parameters that wanted none: training leaves them as they are."""
     cell: Cell | None = None
     """What it was built from: stages that outlive a run are addressed by its names and arguments."""
     calls: CallCounter = field(default_factory=CallCounter)
@@ -247,10 +249,11 @@ def build_subject(cell: Cell, workspace: Workspace) -> Subject:
     if sampler is not None:
         _check_timesteps(sampler, denoiser.schedule.num_train_timesteps)
     trainable = sum(each.numel() for each in module_parameters(denoiser.network) if each.requires_grad)
+    frozen = frozen_parameters(denoiser.network)
     network = place(denoiser.network, cell.conditions)
     compiled = torch.compile(network) if cell.conditions.compile else None
     placed = replace(denoiser, network=network)
-    return Subject(placed, sampler, data, cell.conditions, cell.seed, workspace, compiled, trainable, cell)
+    return Subject(placed, sampler, data, cell.conditions, cell.seed, workspace, compiled, trainable, frozen, cell)
 
 
 def prepare_process(conditions: Conditions) -> None:
@@ -296,6 +299,13 @@ def place(network: Network, conditions: Conditions) -> Network:
 def module_parameters(network: Network) -> Iterator[nn.Parameter]:
     """The parameters of a network that is a module; none of a plain function."""
     return network.parameters() if isinstance(network, nn.Module) else iter(())
+
+
+def frozen_parameters(network: Network) -> frozenset[str]:
+    """Names of the parameters that want no gradient; none of a plain function."""
+    if not isinstance(network, nn.Module):
+        return frozenset()
+    return frozenset(name for name, parameter in network.named_parameters() if not parameter.requires_grad)
 
 
 def count_denormals(weights: Tensor) -> int:

@@ -18,6 +18,7 @@ else:
     Subject = Any  # the registry resolves annotations, and the real one would bring torch with it
 
 Counter = Literal["dispatch", "fvcore", "thop-like"]
+OdeCounter = Literal["dispatch", "thop-like"]
 
 
 @register_metric("latency", unit="s", better="lower", kind="timing", needs=[Need.SAMPLER])
@@ -108,6 +109,32 @@ def ode_nfe(subject: Subject, effort: Effort) -> Iterable[Measurement]:
     return ode_nfe(subject)
 
 
+@register_metric("ode_macs", unit="MAC", better="lower", kind="exact")
+def ode_macs(
+    subject: Subject, effort: Effort, counters: tuple[OdeCounter, ...] = ("dispatch", "thop-like")
+) -> Iterable[Measurement]:
+    """Multiply-accumulates of the vector fields inside one network call at batch 1; 0 without any.
+
+    at: stage, calls, counter (as for macs), per: call, all of a call; evaluation, the mean of one, so that
+    macs = rest + this x ode_nfe.
+    """
+    from bench.measure.ode_macs import ode_macs
+
+    return ode_macs(subject, counters)
+
+
+@register_metric("checkpoint_bytes", unit="bytes", better="lower", kind="exact")
+def checkpoint_bytes(subject: Subject, effort: Effort) -> Iterable[Measurement]:
+    """Bytes of the checkpoint of a training, as the Trainer of the widespread PyTorch implementation writes it.
+
+    at: part, one of file (the whole), weights, average, moments (Adam's two of every trained parameter), rest (names,
+    tables of the noise schedule, the archive's structure). In float32: 16 bytes a trained parameter, 8 a frozen one.
+    """
+    from bench.measure.training_checkpoint import checkpoint_bytes
+
+    return checkpoint_bytes(subject)
+
+
 @register_metric("stages", unit="1", better=None, kind="exact")
 def stages(subject: Subject, effort: Effort) -> Iterable[Measurement]:
     """Which stage of the network runs at each training timestep: values[t] for t = 0, 1, ... at: nothing."""
@@ -127,3 +154,15 @@ def peak_memory(subject: Subject, effort: Effort, calls_per_stage: int = 8) -> I
     from bench.measure.memory import peak_memory
 
     return peak_memory(subject, effort, calls_per_stage)
+
+
+@register_metric("training_memory", unit="bytes", better="lower", kind="memory")
+def training_memory(subject: Subject, effort: Effort) -> Iterable[Measurement]:
+    """Peak memory of one optimiser step (forward, backward, Adam) in the cell's own process, phase by phase.
+
+    at: kind, as for peak_memory, and gradients_and_moments (what they take, exactly) and activations (the steady peak
+    without them and without what was loaded: what is kept for the way back).
+    """
+    from bench.measure.training_step import training_memory
+
+    return training_memory(subject, effort)

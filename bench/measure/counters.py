@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,22 +35,45 @@ class DispatchCount:
 
     by_operator: Mapping[str, int]
     """`aten` operator name -> MACs, for operators that have any."""
+    inside: int = 0
+    """Those of them that ran inside the modules asked about."""
 
     @property
     def total(self) -> int:
         return sum(self.by_operator.values())
 
 
-def count_dispatched(network: Network, x_t: Tensor, t: Tensor) -> DispatchCount:
+def count_dispatched(network: Network, x_t: Tensor, t: Tensor, inside: Iterable[nn.Module] = ()) -> DispatchCount:
     """Run the network once and count the MACs of every operator it runs.
 
     x_t: [B, C, H, W] of the network's own dtype and device. t: [B] int64. The network must be in eval mode.
+    inside: modules of the network whose share is counted by itself, each from the call of its forward to its return.
     Raises UnsupportedOperator naming the first operator that has neither a formula nor a place among the free ones.
     """
     mode = _CountingMode()
-    with plain_execution(), mode:
+    with plain_execution(), _told_when_inside(mode, inside), mode:
         network(x_t, t)
-    return DispatchCount(dict(mode.macs))
+    return DispatchCount(dict(mode.macs), mode.inside)
+
+
+@contextlib.contextmanager
+def _told_when_inside(mode: _CountingMode, modules: Iterable[nn.Module]) -> Iterator[None]:
+    """The mode knows how many of these modules are running."""
+
+    def enter(*_: Any) -> None:
+        mode.depth += 1
+
+    def leave(*_: Any) -> None:
+        mode.depth -= 1
+
+    handles = []
+    for module in modules:
+        handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, always_call=True)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextlib.contextmanager
@@ -86,6 +109,9 @@ class _CountingMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.macs: Counter[str] = Counter()
+        self.depth = 0
+        """How many of the modules asked about are running."""
+        self.inside = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -104,7 +130,9 @@ class _CountingMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return result
         result = func(*args, **arguments)
         if formula is not None:
-            self.macs[name] += formula(args, result)
+            macs = formula(args, result)
+            self.macs[name] += macs
+            self.inside += macs if self.depth else 0
         return result
 
 

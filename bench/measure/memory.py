@@ -17,7 +17,7 @@ cuda_reserved_peak         the most that torch's allocator had taken from the de
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -39,6 +39,14 @@ def peak_memory(subject: Subject, effort: Effort, calls_per_stage: int = 8) -> I
     """
     if calls_per_stage < 0:
         raise ParamError(f"peak_memory: calls_per_stage must be at least 0, got {calls_per_stage}")
+    yield from watch("peak_memory", subject, effort, lambda index: rehearse(subject, index, calls_per_stage))
+
+
+def watch(metric: str, subject: Subject, effort: Effort, once: Callable[[int], None]) -> Iterator[Measurement]:
+    """Peak memory of what is loaded, of effort.warmup goes of `once` (at least one), and of effort.repeats after them.
+
+    once: does it with the index-th batch. Raises Unsupported on a system without /proc.
+    """
     subject.claim_threads()
     called_before = subject.calls.count > 0
     loaded = _now()
@@ -46,29 +54,29 @@ def peak_memory(subject: Subject, effort: Effort, calls_per_stage: int = 8) -> I
 
     separable = reset_peak()
     for index in range(max(1, effort.warmup)):
-        rehearse(subject, effort.repeats + index, calls_per_stage)
+        once(effort.repeats + index)
     warm_up = _now()
 
     reset_peak()
     if subject.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(subject.device)
     for index in range(effort.repeats):
-        rehearse(subject, index, calls_per_stage)
+        once(index)
     steady = _now()
 
     late = ("the network had been called before in this process, which is in this figure",) if called_before else ()
     mixed = () if separable else ("this kernel does not set peaks back, so the phases cannot be told apart",)
-    yield _bytes("process_peak", max(loaded.peak, warm_up.peak, steady.peak), mixed)
-    yield _bytes("loaded", loaded.resident, late)
+    yield in_bytes(metric, "process_peak", max(loaded.peak, warm_up.peak, steady.peak), mixed)
+    yield in_bytes(metric, "loaded", loaded.resident, late)
     if separable:
-        yield _bytes("load_peak", loaded.peak, late)
-        yield _bytes("warmup_peak", warm_up.peak)
-        yield _bytes("steady_peak", steady.peak)
-        yield _bytes("steady_peak_minus_loaded", max(0, steady.peak - loaded.resident), late)
+        yield in_bytes(metric, "load_peak", loaded.peak, late)
+        yield in_bytes(metric, "warmup_peak", warm_up.peak)
+        yield in_bytes(metric, "steady_peak", steady.peak)
+        yield in_bytes(metric, "steady_peak_minus_loaded", max(0, steady.peak - loaded.resident), late)
     if subject.device.type == "cuda":
-        yield _bytes("cuda_allocated_loaded", cuda_loaded, late)
-        yield _bytes("cuda_allocated_peak", torch.cuda.max_memory_allocated(subject.device))
-        yield _bytes("cuda_reserved_peak", torch.cuda.max_memory_reserved(subject.device))
+        yield in_bytes(metric, "cuda_allocated_loaded", cuda_loaded, late)
+        yield in_bytes(metric, "cuda_allocated_peak", torch.cuda.max_memory_allocated(subject.device))
+        yield in_bytes(metric, "cuda_reserved_peak", torch.cuda.max_memory_reserved(subject.device))
 
 
 def rehearse(subject: Subject, index: int, calls_per_stage: int) -> None:
@@ -112,5 +120,6 @@ def _cuda_allocated(subject: Subject) -> int:
     return torch.cuda.memory_allocated(subject.device) if subject.device.type == "cuda" else 0
 
 
-def _bytes(kind: str, value: int, warnings: tuple[str, ...] = ()) -> Measurement:
-    return Measurement("peak_memory", "bytes", (float(value),), at={"kind": kind}, warnings=warnings)
+def in_bytes(metric: str, kind: str, value: int, warnings: tuple[str, ...] = ()) -> Measurement:
+    """One kind of a memory metric."""
+    return Measurement(metric, "bytes", (float(value),), at={"kind": kind}, warnings=warnings)

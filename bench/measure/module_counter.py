@@ -23,7 +23,8 @@ not looked at. A module that runs several times counts every time, which is how 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -45,12 +46,23 @@ def count_modules(network: Network, x_t: Tensor, t: Tensor) -> int:
     x_t: [B, C, H, W] of the network's own dtype and device. t: [B] int64. The network must be in eval mode.
     Raises UnsupportedOperator for recurrent modules, which the rules here leave out.
     """
+    return sum(_count(network, x_t, t).values())
+
+
+def count_modules_inside(network: Network, x_t: Tensor, t: Tensor, inside: Iterable[nn.Module]) -> int:
+    """The same of the modules that stand below `inside`, modules of the network, however often each runs."""
+    below = {each for module in inside for each in module.modules()}
+    return sum(macs for module, macs in _count(network, x_t, t).items() if module in below)
+
+
+def _count(network: Network, x_t: Tensor, t: Tensor) -> Mapping[nn.Module, int]:
+    """MACs of every module that has a rule, over all its calls."""
     if not isinstance(network, nn.Module):
-        return 0
-    counted: list[int] = []
+        return {}
+    counted: Counter[nn.Module] = Counter()
 
     def count(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        counted.append(RULES[type(module)](module, inputs[0], output))
+        counted[module] += RULES[type(module)](module, inputs[0], output)
 
     handles = [module.register_forward_hook(count) for module in _counted_modules(network)]
     try:
@@ -59,7 +71,7 @@ def count_modules(network: Network, x_t: Tensor, t: Tensor) -> int:
     finally:
         for handle in handles:
             handle.remove()
-    return sum(counted)
+    return counted
 
 
 def _counted_modules(network: nn.Module) -> Iterator[nn.Module]:

@@ -28,8 +28,11 @@ UNITS_AND_KINDS: Mapping[str, tuple[str, str]] = {
     "weight_bytes": ("bytes", "exact"),
     "nfe": ("calls", "exact"),
     "ode_nfe": ("calls", "exact"),
+    "ode_macs": ("MAC", "exact"),
+    "checkpoint_bytes": ("bytes", "exact"),
     "stages": ("1", "exact"),
     "peak_memory": ("bytes", "memory"),
+    "training_memory": ("bytes", "memory"),
 }
 
 

@@ -345,6 +345,17 @@ def test_a_cell_is_built_placed_and_frozen(registries: Any, tmp_path: Path) -> N
     assert (type(made.sampler), type(made.data), made.seed) == (Walk, Ramp, 7)
 
 
+def test_a_subject_remembers_which_parameters_training_leaves_alone(registries: Any, tmp_path: Path) -> None:
+    network = Network()
+    network.layer.bias.requires_grad_(False)  # type: ignore[union-attr]
+    registries["MODELS"].add("half", lambda: denoiser(network))
+
+    made = build(tmp_path, cell("half"))
+
+    assert made.frozen == {"layer.bias"}
+    assert build(tmp_path, cell()).frozen == frozenset()
+
+
 def test_two_subjects_of_one_cell_give_the_same_samples(registries: Any, tmp_path: Path) -> None:
     one, other = build(tmp_path, cell()), build(tmp_path, cell())
 

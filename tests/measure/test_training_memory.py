@@ -1,0 +1,149 @@
+"""Peak memory of an optimiser step: what is told apart, what is left behind, and what an adjoint changes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.errors import Unsupported
+from bench.measure import memory
+from bench.measure.process_memory import ProcessMemory
+from bench.measure.training_step import one_step, trained_parameters, training_memory
+from bench.subject import Subject, frozen_parameters
+from bench.suite.schema import Effort
+
+
+class Network(nn.Module):
+    """A frozen and a trained weight, a norm with running figures."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen = nn.Parameter(torch.ones(3), requires_grad=False)
+        self.layer = nn.Conv2d(1, 1, 3, padding=1)
+        self.norm = nn.BatchNorm2d(1)
+        self.seen: list[tuple[bool, bool, int]] = []
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        self.seen.append((self.training, torch.is_grad_enabled(), len(x)))
+        out: Tensor = self.norm(self.layer(x)) * self.frozen[0]
+        return out
+
+
+@pytest.fixture
+def network() -> Network:
+    torch.manual_seed(0)
+    return Network().eval()
+
+
+def placed(network: Network, make_subject: Callable[..., Subject], **conditions: object) -> Subject:
+    subject = replace(make_subject(network, **conditions), frozen=frozen_parameters(network))
+    network.requires_grad_(False)
+    return subject
+
+
+def test_phases_are_those_of_steps_and_what_is_exact_is_taken_off(
+    network: Network, make_subject: Callable[..., Subject], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks = iter([ProcessMemory(1000, 1500), ProcessMemory(3000, 9000), ProcessMemory(2800, 4000)])
+    monkeypatch.setattr(memory, "process_memory", lambda: next(marks))
+    monkeypatch.setattr(memory, "reset_peak", lambda: True)
+
+    effort = Effort(warmup=2, repeats=3)
+    found = {each.at["kind"]: each.values for each in training_memory(placed(network, make_subject), effort)}
+
+    held = 3 * 4 * (9 + 1 + 2)
+    assert found["steady_peak_minus_loaded"] == (3000,)
+    assert found["gradients_and_moments"] == (held,)
+    assert found["activations"] == (3000 - held,)
+    assert (found["process_peak"], found["warmup_peak"]) == ((9000,), (9000,))
+    assert network.seen == 5 * [(True, True, 1)]
+
+
+def test_a_step_gives_every_trained_parameter_a_gradient_and_moments(
+    network: Network, make_subject: Callable[..., Subject]
+) -> None:
+    subject = placed(network, make_subject, batch_size=5)
+
+    with trained_parameters(network, subject.frozen) as parameters:
+        adam = torch.optim.Adam(parameters, lr=0.0)
+        one_step(subject, network, adam, 0)
+
+        assert len(parameters) == len(adam.state) == 4
+        assert all(adam.state[each]["exp_avg"].abs().sum() > 0 for each in parameters)
+        assert network.frozen.grad is None
+    assert network.seen == [(True, True, 5)]
+
+
+def test_the_network_is_afterwards_what_it_was(network: Network, make_subject: Callable[..., Subject]) -> None:
+    subject = placed(network, make_subject)
+    before = {name: each.clone() for name, each in network.state_dict().items()}
+
+    list(training_memory(subject, Effort(warmup=1, repeats=2)))
+
+    assert all(torch.equal(each, before[name]) for name, each in network.state_dict().items())
+    assert not any(module.training for module in network.modules())
+    assert not any(each.requires_grad or each.grad is not None for each in network.parameters())
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (lambda x, t: x, "a plain function, which cannot be trained"),
+        (nn.Identity(), "has no parameter to train"),
+    ],
+)
+def test_what_cannot_be_trained_is_unsupported(
+    network: object, said: str, make_subject: Callable[..., Subject]
+) -> None:
+    with pytest.raises(Unsupported, match=said):
+        list(training_memory(make_subject(network), Effort()))
+
+
+CHILD = """
+import json, sys
+from pathlib import Path
+from bench.measure.training_step import training_memory
+from bench.registry import load_builtins
+from bench.subject import Workspace, build_subject
+from bench.suite.expand import expand
+from bench.suite.read import parse_suite
+load_builtins()
+suite = parse_suite(sys.argv[1], "suite")
+(cell,) = expand(suite)
+subject = build_subject(cell, Workspace(Path("."), Path(".")))
+print(json.dumps({each.at["kind"]: each.values[0] for each in training_memory(subject, cell.effort)}))
+"""
+
+SUITE = """
+schema: 1
+suite: adjoint
+title: T
+effort: {{warmup: 1, repeats: 1}}
+conditions: {{batch_size: 16}}
+grid: [{{model: {{name: cunet, image_size: 32, weights: random, steps: {steps}, adjoint: {adjoint}}}}}]
+metrics: [training_memory]
+"""
+
+
+@pytest.mark.slow
+def test_backpropagation_needs_more_memory_with_more_steps_and_the_adjoint_does_not() -> None:
+    """In fresh processes, as a run measures it: 1 and 8 steps in every block, by both ways back."""
+
+    def activations(steps: int, adjoint: str) -> float:
+        text = SUITE.format(steps=steps, adjoint=adjoint)
+        child = subprocess.run([sys.executable, "-c", CHILD, text], capture_output=True, text=True, check=True)
+        said: dict[str, float] = json.loads(child.stdout)
+        if "activations" not in said:
+            pytest.skip("this kernel does not set peaks back")
+        return said["activations"]
+
+    assert activations(8, "false") > 2 * activations(1, "false")
+    assert activations(8, "true") < 1.5 * activations(1, "true")
+    assert activations(8, "true") < activations(8, "false") / 3
