@@ -33,6 +33,7 @@ def frechet(
     reference: Reference = "train",
     dtype: Dtype = "float32",
     replicates: int = 200,
+    halves: bool = False,
     seed: int = 0,
 ) -> Iterable[Measurement]:
     """Fréchet distance of samples to real images: FID for Inception features, frechet[digits-cnn] for the classifier's.
@@ -40,13 +41,14 @@ def frechet(
     at.statistic: value; replicates (of the bootstrap over images, moved onto the value; their quantiles are its
     interval at this n); against_other_split; floor (real images of the other split in the samples' place; where it
     has only floor_n of them, value_at_floor_n is the value to hold against it); precision_error in a reduced
-    precision.
+    precision; with halves, half_a and half_b (every other image, against the same reference: choose the best of
+    several cells by one and report the other) and replicates of each, at.of half_a or half_b.
     The value is biased upwards by about c / n: compare at equal n, which the fingerprint holds.
     """
     from bench.quality import metrics
 
     choice = metrics.Choice(images, features, recipe, reference, dtype)
-    return metrics.frechet(subject, choice, replicates=replicates, seed=seed)
+    return metrics.frechet(subject, choice, replicates=replicates, halves=halves, seed=seed)
 
 
 @register_metric("frechet_infinity", unit="1", better="lower", kind="quality", needs=NEEDS)

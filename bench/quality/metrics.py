@@ -109,9 +109,9 @@ class Comparison:
             ema=self.subject.denoiser.weights.ema,
         )
 
-    def at(self, statistic: str, **more: Scalar) -> dict[str, Scalar]:
-        """What a number is of."""
-        recipe = self.recipe
+    def at(self, statistic: str, *, images: int | None = None, **more: Scalar) -> dict[str, Scalar]:
+        """What a number is of. images: how many of the generated ones; all when None."""
+        recipe = self.recipe_for(self.data, self.images if images is None else images)
         return {
             "statistic": statistic,
             "name": recipes.value_name(self.choice.features),
@@ -141,10 +141,14 @@ class Comparison:
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """What a reader of any of the numbers must know."""
+        return self.warnings_at(self.images)
+
+    def warnings_at(self, images: int) -> tuple[str, ...]:
+        """The same for a number of so many generated images."""
         d = WIDTH[self.how.extractor]
         found = [
             f"rank-deficient: {count} {which} images for {d} features; the value is far above that of more images"
-            for which, count in (("generated", self.images), ("reference", len(self.data)))
+            for which, count in (("generated", images), ("reference", len(self.data)))
             if count <= d
         ]
         if self.images < self.choice.images:
@@ -167,8 +171,11 @@ def data_split(subject: Subject, split: str) -> Dataset:
     return found
 
 
-def frechet(subject: Subject, choice: Choice, *, replicates: int, seed: int) -> Iterator[Measurement]:
-    """The Fréchet distance, its bootstrap replicates, the value against the other split, and the floor of real data."""
+def frechet(subject: Subject, choice: Choice, *, replicates: int, halves: bool, seed: int) -> Iterator[Measurement]:
+    """The Fréchet distance, its bootstrap replicates, the value against the other split, and the floor of real data.
+
+    halves: also the value and replicates of every other image.
+    """
     compared = Comparison(subject, choice)
     sides = compared.generated.moments(), compared.reference.moments()
     distance = frechet_distance(*sides)
@@ -207,6 +214,27 @@ def frechet(subject: Subject, choice: Choice, *, replicates: int, seed: int) -> 
             "frechet", "1", (other,), compared.at("against_other_split", against=compared.held_out.source)
         )
         yield from _floor(compared, compared.held_out, sides[1], seed)
+    if halves:
+        yield from _halves(compared, sides[1], replicates, seed)
+
+
+def _halves(compared: Comparison, reference: Moments, replicates: int, seed: int) -> Iterator[Measurement]:
+    """The distance of the images of even number, half_a, and of odd number, half_b, each with its replicates.
+
+    Where the best of several cells is chosen, the number it was chosen by is too good: one half chooses, and the
+    other, which had no part in it, is reported. Raises ParamError for fewer than two images in a half.
+    """
+    rows = compared.generated.all()
+    for name, half in (("half_a", rows[0::2]), ("half_b", rows[1::2])):
+        if len(half) < 2:
+            raise ParamError(f"halves of {compared.images} images have fewer than 2; ask for more images")
+        warnings = compared.warnings_at(len(half))
+        value = frechet_to_moments(half, reference).value
+        yield Measurement("frechet", "1", (value,), compared.at(name, images=len(half)), warnings=warnings)
+        if replicates:
+            found = bootstrap_interval(half, reference, replicates=replicates, level=LEVEL, seed=seed)
+            at = compared.at("replicates", images=len(half), of=name, method=found.method)
+            yield Measurement("frechet", "1", found.replicates, at, warnings=warnings)
 
 
 def _floor(compared: Comparison, held_out: FeatureSet, reference: Moments, seed: int) -> Iterator[Measurement]:

@@ -91,6 +91,33 @@ def test_the_interval_is_in_the_replicates_and_around_the_value(toy_subject: Bui
     assert "replicates" not in by_statistic(measure("frechet", toy_subject(), images=150, replicates=0))
 
 
+def test_halves_are_every_other_image_against_the_same_reference(toy_subject: Build) -> None:
+    subject = toy_subject()
+
+    found = measure("frechet", subject, images=151, replicates=20, halves=True)
+
+    rows = generated(subject, HOW, 151).all()
+    reference = real(load_digits("train"), HOW, subject.workspace.cache_dir, "cpu").all()
+    for name, half in (("half_a", rows[0::2]), ("half_b", rows[1::2])):
+        (value,) = [each for each in found if each.at["statistic"] == name]
+        (replicates,) = [each for each in found if each.at.get("of") == name]
+        assert value.at["n"] == replicates.at["n"] == len(half)
+        assert value.values[0] == pytest.approx(frechet_of_features(half, reference).value, rel=1e-6)
+        assert float(np.mean(replicates.values)) == pytest.approx(value.values[0])
+        assert value.at["fingerprint"] == replicates.at["fingerprint"]
+    assert len({each.at["fingerprint"] for each in found}) == 3  # 151, 76 and 75 images are not comparable
+
+
+def test_halves_are_marked_where_only_they_have_too_few_images(toy_subject: Build) -> None:
+    found = measure("frechet", toy_subject(), images=100, replicates=0, halves=True)
+
+    whole, half = ([each for each in found if each.at["statistic"] == name] for name in ("value", "half_b"))
+    assert not whole[0].warnings
+    assert "rank-deficient: 50 generated images for 64 features" in half[0].warnings[0]
+    with pytest.raises(ParamError, match="halves of 3 images have fewer than 2"):
+        measure("frechet", toy_subject(), images=3, replicates=0, halves=True)
+
+
 def test_the_floor_puts_real_images_in_the_place_of_samples_at_equal_n(toy_subject: Build) -> None:
     """400 digits are held out: more samples than that are cut to 400 for the comparison."""
     many = by_statistic(measure("frechet", toy_subject(), images=600, replicates=0))
