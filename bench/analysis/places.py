@@ -15,6 +15,7 @@ def place(results: Results, points: Sequence[Point], quantity: Quantity) -> Esti
 
     A reference is chosen by the same rule, among the references of all these cells.
     """
+    points = [point for point in points if point.matches(quantity.where)]
     if not points:
         return None
     if quantity.chosen is None:

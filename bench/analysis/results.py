@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.contracts import Scalar
+from bench.contracts import Scalar, Value
 from bench.store.attempts import current
 from bench.store.record import Record
 from bench.suite.schema import Cell
@@ -33,6 +33,18 @@ class Point:
 
     def has(self, name: str) -> bool:
         return name in self.factors or name.removeprefix("conditions.") in self.conditions
+
+    def matches(self, where: Mapping[str, Value]) -> bool:
+        """Whether the cell has all these factors, each with the value or with one of the values given."""
+        return all(
+            self.has(name)
+            and any(same(self.value(name), each) for each in (found if isinstance(found, tuple) else (found,)))
+            for name, found in where.items()
+        )
+
+
+def _among(value: Scalar, wanted: Value) -> bool:
+    return any(same(value, each) for each in (wanted if isinstance(wanted, tuple) else (wanted,)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +82,21 @@ class Results:
     def factor_names(self) -> tuple[str, ...]:
         """Every factor and condition that some cell has, in order of first appearance."""
         return tuple(dict.fromkeys(name for point in self.points for name in (*point.factors, *point.conditions)))
+
+
+def varying(points: Iterable[Point]) -> tuple[str, ...]:
+    """The factors and conditions that tell these cells apart, in order of first appearance.
+
+    An argument that follows from the name it belongs to, such as a default that two samplers have differently, tells
+    nothing that the name does not tell.
+    """
+    found: dict[str, dict[Scalar, set[Key]]] = {}
+    for point in points:
+        for name, value in (*point.factors.items(), *point.conditions.items()):
+            owner, dot, _ = name.partition(".")
+            under = point.factors.get(owner) if dot else None
+            found.setdefault(name, {}).setdefault(under, set()).add(as_key([value]))
+    return tuple(name for name, by_owner in found.items() if any(len(values) > 1 for values in by_owner.values()))
 
 
 def same(one: Scalar, other: Scalar) -> bool:

@@ -57,6 +57,27 @@ def relative_spread(values: Sequence[float] | Vector) -> float | None:
     return float((high - low) / abs(middle)) if middle else None
 
 
+def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:
+    """Spearman's rank correlation of pairs, -1 to 1; equal values share their mean rank. 0 where one side is constant.
+
+    Raises ValueError for fewer than two pairs.
+    """
+    if len(one) != len(other) or len(one) < 2:
+        raise ValueError(f"a rank correlation takes two or more pairs, got {len(one)} and {len(other)} values")
+    ranks = np.array([_ranks(one), _ranks(other)])
+    centred = ranks - ranks.mean(axis=1, keepdims=True)
+    size = float(np.sqrt((centred**2).sum(axis=1).prod()))
+    return float(centred[0] @ centred[1]) / size if size else 0.0
+
+
+def _ranks(values: Sequence[float]) -> Vector:
+    """Rank of each value from 0, mean ranks for ties."""
+    found = np.asarray(values, dtype=np.float64)
+    below, up_to = ((found[:, None] > found).sum(axis=1), (found[:, None] >= found).sum(axis=1))
+    ranks: Vector = (below + up_to - 1) / 2
+    return ranks
+
+
 def why_no_interval(parts: Sequence[str]) -> str | None:
     """A sentence when these blocks are too few for an interval, else None."""
     if len(parts) >= MIN_BLOCKS:

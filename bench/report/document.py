@@ -38,6 +38,8 @@ class Entry:
     """Marks of footnotes."""
     cells: tuple[str, ...] = ()
     """Cell ids behind the number."""
+    comparable: bool = True
+    """False where the printed number is of something else under a like name."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,27 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class Picture:
+    """One panel that shows a file of the run, or says why it cannot."""
+
+    title: str
+    """What tells it from the others; empty for the only one."""
+    alt: str
+    """What it shows, for who cannot see it."""
+    name: str = ""
+    """The file in the run's folder; empty where no record names one."""
+    content: bytes = b""
+    """A whole PNG; empty where there is none to show."""
+    width: int = 0
+    """Of the picture, in pixels; so is the height."""
+    height: int = 0
+    sha256: str = ""
+    status: str = ""
+    """What is the matter, where there is nothing to show."""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Figure:
     """A figure of the report: panels that share their axes' meaning, and one legend."""
 
@@ -135,6 +158,10 @@ class Figure:
     """All panels in one picture, for a file of its own."""
     panel_svgs: tuple[str, ...] = ()
     """One picture for each panel, for a page that arranges them itself."""
+    pictures: tuple[Picture, ...] = ()
+    """Files that are shown as they are, instead of panels."""
+    wide: bool = False
+    """Pictures that each take a whole row."""
 
     @property
     def legend(self) -> tuple[Series, ...]:

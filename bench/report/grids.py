@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from bench import units
 from bench.analysis.places import place
 from bench.analysis.reduce import Estimate
-from bench.analysis.results import Key, Point, Results, as_key, same
+from bench.analysis.results import Key, Point, Results, as_key
 from bench.analysis.samples import Missing
 from bench.contracts import Scalar, Value
 from bench.report.plain import listing
@@ -29,6 +30,8 @@ class Measured:
     records: tuple[Record, ...]
     unsteady: Unsteady
     """What all visits together say against a timing."""
+    folder: Path | None = None
+    """The run's folder, where the pictures lie that records name; None when only records are known."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +51,7 @@ class Grid:
 
 def shown(points: Iterable[Point], where: Mapping[str, Value]) -> tuple[Point, ...]:
     """Those of the cells that a table or a figure is about."""
-    return tuple(point for point in points if all(_among(point, name, value) for name, value in where.items()))
-
-
-def _among(point: Point, name: str, value: Value) -> bool:
-    wanted = value if isinstance(value, tuple) else (value,)
-    return point.has(name) and any(same(point.value(name), each) for each in wanted)
+    return tuple(point for point in points if point.matches(where))
 
 
 def row_keys(points: Iterable[Point], names: Sequence[str]) -> tuple[tuple[Scalar, ...], ...]:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.analysis.published import Printed, Published, PublishedTable, read_published
+from bench.analysis.reduce import Estimate
 from bench.analysis.results import Point
 from bench.contracts import Scalar
 from bench.errors import UserError
 from bench.report.plain import clean
 from bench.suite.schema import PublishedRef, Quantity, Relative
+
+PRINTED_AS: Mapping[str, str] = {"frechet": "fid"}
+"""What papers call a metric of ours, whatever features it was computed from."""
 
 
 def find_published(ref: PublishedRef | None) -> tuple[tuple[Published, PublishedTable] | None, str]:
@@ -40,6 +44,14 @@ def find_printed(
     relative: Relative | None,
     at: Mapping[str, Scalar] | None = None,
 ) -> Printed | None:
+    """The number printed for the one cell; a metric of ours is looked for under the paper's name for it, too."""
     if len(points) != 1:
         return None
-    return table.find({**points[0].conditions, **points[0].factors, **(at or {})}, metric, relative)
+    factors = {**points[0].conditions, **points[0].factors, **(at or {})}
+    found = table.find(factors, metric, relative)
+    return table.find(factors, PRINTED_AS[metric], relative) if found is None and metric in PRINTED_AS else found
+
+
+def is_of_another_kind(estimate: Estimate, printed: Printed) -> bool:
+    """Whether the printed number measures something else under a like name: FID, where ours has other features."""
+    return printed.metric == "fid" and estimate.recipe is not None and estimate.recipe.get("name") != "FID"

@@ -17,11 +17,15 @@ from bench.report.document import Entry, Footnote, Line, Mark, Row, Table
 from bench.report.footnotes import Notes, common_note, table_footnotes
 from bench.report.grids import Grid, Measured, Outcome, make_grid, outcome, row_keys, shown, written
 from bench.report.plain import clean, factor_text, label, short
-from bench.report.printed import find_printed, find_published, printed_for
+from bench.report.printed import find_printed, find_published, is_of_another_kind, printed_for
 from bench.suite.schema import TableSpec
 
 NOTHING = Entry("\N{EN DASH}", mark="missing")
 """No such cell is in the suite."""
+
+
+FEW_PAIRS = 5
+"""Pairs below which an order is luck."""
 
 
 def build_table(spec: TableSpec, measured: Measured) -> Table:
@@ -94,7 +98,10 @@ def _list(
         make_grid(quantity, [[outcome(measured, points, quantity)] for points in places]) for quantity in quantities
     ]
     prints: list[list[Printed | None]] = [
-        [find_printed(paper[1], points, each.metric, each.relative, each.at) if paper else None for each in quantities]
+        [
+            find_printed(paper[1], shown(points, each.where), each.metric, each.relative, each.at) if paper else None
+            for each in quantities
+        ]
         for points in places
     ]
     notes = Notes()
@@ -172,6 +179,7 @@ def _entry(
             cells=each.cells,
         )
     text, interval = written(each, grid)
+    comparable = printed is not None and not is_of_another_kind(each, printed)
     own = [notes.mark(each.note)] if each.note and each.note != common else []
     own += [notes.mark(sentence) for sentence, members in groups if each.cells[0] in members]
     return Entry(
@@ -182,10 +190,11 @@ def _entry(
         each.low,
         each.high,
         paper,
-        each.value / paper if paper else None,
-        _mark(each, printed),
+        each.value / paper if paper and comparable else None,
+        _mark(each, printed if comparable else None),
         tuple(own),
         each.cells,
+        comparable or printed is None,
     )
 
 
@@ -204,21 +213,32 @@ def _mark(each: Estimate, printed: Printed | None) -> Mark:
 
 def findings(prints: Sequence[Sequence[Printed | None]], lines: Sequence[Sequence[Entry]]) -> tuple[str, ...]:
     """What the comparison with the printed numbers says as a whole."""
-    marks = [
-        entry.mark
+    pairs = [
+        (each, entry)
         for printed, entries in zip(prints, lines, strict=True)
         for each, entry in zip(printed, entries, strict=True)
-        if each is not None and entry.mark in ("within", "below", "above")
+        if each is not None and entry.value is not None
     ]
-    if not marks:
-        return ()
-    within = marks.count("within")
-    verb = "agree" if within > 1 else "agrees"
-    return (
-        f"{within or 'None'} of {units.plural(len(marks), 'entry', 'entries')} {verb} with "
-        f"the printed number within our {100 * stats.CONFIDENCE:.0f} % interval; the printed number is higher in "
-        f"{marks.count('below')} and lower in {marks.count('above')}.",
-    )
+    said = []
+    marks = [entry.mark for _, entry in pairs if entry.mark in ("within", "below", "above")]
+    if marks:
+        within = marks.count("within")
+        verb = "agree" if within > 1 else "agrees"
+        said.append(
+            f"{within or 'None'} of {units.plural(len(marks), 'entry', 'entries')} {verb} with "
+            f"the printed number within our {100 * stats.CONFIDENCE:.0f} % interval; the printed number is higher in "
+            f"{marks.count('below')} and lower in {marks.count('above')}."
+        )
+    other = [(each, entry) for each, entry in pairs if not entry.comparable]
+    if len(other) >= FEW_PAIRS:
+        agreement = stats.rank_correlation(
+            [each.value for each, _ in other], [entry.value or 0.0 for _, entry in other]
+        )
+        said.append(
+            f"The printed numbers are of something else than ours, so only their order can be compared: the rank "
+            f"correlation over {len(other)} entries is {agreement:.2f}."
+        )
+    return tuple(said)
 
 
 def _column_label(name: str, value: Scalar, paper: tuple[Published, PublishedTable] | None) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from bench.analysis.samples import DEFAULT_AT, Asked
-from bench.contracts import Scalar
+from bench.contracts import Value
 from bench.errors import BenchError
 from bench.registry import METRICS, load_builtins, metric_spec
 from bench.report.document import Fact
-from bench.report.plain import clean, factor_text, listing, short
+from bench.report.plain import clean, factor_text, label, listing, short
 from bench.suite.schema import Quantity
 from bench.units import TIMES
 
@@ -78,6 +78,8 @@ def _what(asked: Asked) -> str:
 
 def _meaning(quantity: Quantity) -> str:
     what = _what(quantity)
+    if quantity.where:
+        what += f" of {_factors(quantity.where)}"
     if quantity.relative is None:
         return clean(REDUCED[quantity.reduce].format(what=what))
     against = AGAINST[quantity.relative].format(to=_factors(quantity.to or {}))
@@ -111,5 +113,9 @@ def load_builtins_quietly() -> None:
         return
 
 
-def _factors(factors: Mapping[str, Scalar]) -> str:
-    return ", ".join(factor_text(name, value) for name, value in factors.items())
+def _factors(factors: Mapping[str, Value]) -> str:
+    """`skip = zero, skip_exponent = 1 or 2`."""
+    return ", ".join(
+        f"{short(name)} = {' or '.join(map(label, value))}" if isinstance(value, tuple) else factor_text(name, value)
+        for name, value in factors.items()
+    )

@@ -150,6 +150,8 @@ class Quantity(Frozen):
     """Against the cell of `to`: time_saved is 1 - x/ref, speedup ref/x, ratio x/ref, difference x - ref."""
     to: Mapping[str, Scalar] | None = None
     """Factors of the reference cell; the others are those of the cell itself."""
+    where: Mapping[str, Value] = Field(default_factory=dict)
+    """Which cells of its row a column is about, each factor with one value or a list; empty for all."""
     times: Companion | None = None
     """Multiplied by another quantity of the same cell: steps x seconds per step."""
     chosen: Chosen | None = None

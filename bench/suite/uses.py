@@ -191,6 +191,7 @@ def _chosen(part: TableSpec | FigureSpec | ClaimSpec, path: KeyPath) -> Iterator
     for here, quantity in quantities(part, path):
         if quantity.to is not None:
             yield (*here, "to"), quantity.to
+        yield (*here, "where"), quantity.where
     yield (*path, "where"), part.where
     if isinstance(part, ClaimSpec) and part.than_where is not None:
         yield (*path, "than_where"), part.than_where

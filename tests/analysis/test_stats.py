@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import spearmanr
 
 from bench.analysis import stats
-from bench.analysis.stats import Draws, bootstrap, everything
+from bench.analysis.stats import Draws, bootstrap, everything, rank_correlation
 
 
 def parts_of(processes: int, rounds: int) -> tuple[str, ...]:
@@ -155,3 +156,21 @@ def test_the_interval_covers_the_truth(processes: int, rounds: int, placement: f
 def _visits(rng: np.random.Generator, shape: tuple[int, ...], shift: float) -> np.ndarray:
     slow = 1 + (rng.random(shape) < 0.05) * rng.uniform(0.1, 0.5, shape)
     return np.exp(rng.normal(shift, 0.02, shape)) * slow
+
+
+@given(st.lists(st.tuples(st.integers(-5, 5), st.integers(-5, 5)), min_size=2, max_size=30))
+def test_rank_correlation_is_scipys(pairs: list[tuple[int, int]]) -> None:
+    one, other = zip(*pairs, strict=True)
+
+    found = rank_correlation(one, other)
+
+    if len(set(one)) == 1 or len(set(other)) == 1:
+        assert found == 0.0
+    else:
+        assert found == pytest.approx(spearmanr(one, other).statistic)
+    assert rank_correlation(other, one) == pytest.approx(found)
+
+
+def test_a_rank_correlation_takes_pairs() -> None:
+    with pytest.raises(ValueError, match="two or more pairs, got 1 and 1"):
+        rank_correlation([1.0], [2.0])

@@ -408,3 +408,36 @@ def test_a_choice_and_a_product_are_explained(measured: MakeMeasured) -> None:
     (text,) = [note.text for note in table.footnotes if note.text.startswith("time:")]
     assert "multiplied by the median over visits of the visit's median of latency of the same cell" in text
     assert "of the skip_exponent where latency is lowest (the interval does not hold the chance in this choice)" in text
+
+
+def test_printed_numbers_of_other_features_are_compared_in_order_only(measured: MakeMeasured) -> None:
+    """The classifier's distance grows where the printed FID grows: no entry agrees or disagrees with it."""
+
+    def change(records: Iterable[Record]) -> Iterable[Record]:
+        for record in records:
+            if record.metric == "stages":
+                at: dict[str, Scalar] = {"fingerprint": "a", "name": "frechet[digits-cnn]", "n": 1000}
+                value = 1.0 + float(record.factors["model.skip_exponent"] or 0)
+                yield replace(record, metric="frechet", unit="1", values=(value,), at=at)
+
+    published = PublishedRef(paper="adaptive-skip", table="1")
+    table = build_table(pivot(value=Quantity(metric="frechet"), published=published), measured(change, ()))
+
+    (sentence,) = table.findings
+    assert sentence.startswith("The printed numbers are of something else than ours")
+    assert sentence.endswith("the rank correlation over 15 entries is 0.87.")
+    entries = line(table, "zero", "ours")
+    assert [entry.mark for entry in entries] == [""] * 5
+    assert [entry.ratio for entry in entries] == [None] * 5
+    assert [entry.paper for entry in entries] == [4.58, 4.46, 5.59, 9.40, 16.19]
+
+
+def test_a_column_may_be_about_one_cell_of_its_row(measured: MakeMeasured) -> None:
+    columns = tuple(SAVED.model_copy(update={"where": {"model.skip_exponent": c}, "label": f"c{c}"}) for c in (1, 5))
+    table = build_table(listed(*columns, rows=("model.skip",), published=PUBLISHED), measured())
+
+    assert table.columns == ("c1", "c5")
+    assert [entry.text for entry in line(table, "zero", "paper")] == ["30.59 %", "57.46 %"]
+    assert [entry.cells[0] for entry in line(table, "zero", "ours")] == [
+        entry.cells[0] for entry in line(build_table(pivot(), measured()), "zero", "ours")[1::3]
+    ]
