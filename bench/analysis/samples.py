@@ -84,17 +84,12 @@ class Sample:
 
 def sample(results: Results, point: Point, quantity: Asked) -> Sample | Missing:
     """The block values behind a quantity of one cell."""
+    chosen = chosen_records(results, point, quantity)
+    if isinstance(chosen, Missing):
+        return chosen
     records = results.records(point.id, quantity.metric)
     good = [record for record in records if record.status is Status.OK]
     bad = [record for record in records if record.status is not Status.OK]
-    if not good:
-        return _missing(point, quantity.metric, bad)
-    chosen = _choose(good, quantity)
-    if not chosen:
-        known = "; ".join(dict.fromkeys(at_text(record.at) for record in good))
-        return Missing(
-            "unclear", f"{quantity.metric} has no number with {at_text(quantity.at)} (it has {known})", (point.id,)
-        )
     warnings = list(dict.fromkeys(warning for record in chosen for warning in record.warnings))
     if bad:
         visits = len({record.part for record in records})
@@ -103,6 +98,20 @@ def sample(results: Results, point: Point, quantity: Asked) -> Sample | Missing:
     if isinstance(built, str):
         return Missing("unclear", f"{quantity.metric}: {built}", (point.id,))
     return replace(built, warnings=tuple(warnings), **_resampled(chosen, good))
+
+
+def chosen_records(results: Results, point: Point, quantity: Asked) -> list[Record] | Missing:
+    """The ok records of one cell that a quantity means; there is at least one, or the reason why not."""
+    records = results.records(point.id, quantity.metric)
+    good = [record for record in records if record.status is Status.OK]
+    if not good:
+        return _missing(point, quantity.metric, [record for record in records if record.status is not Status.OK])
+    if chosen := _choose(good, quantity):
+        return chosen
+    known = "; ".join(dict.fromkeys(at_text(record.at) for record in good))
+    return Missing(
+        "unclear", f"{quantity.metric} has no number with {at_text(quantity.at)} (it has {known})", (point.id,)
+    )
 
 
 def _resampled(chosen: list[Record], all_records: list[Record]) -> _Resampled:

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 
-from bench.report.document import Claim, Entry, Report, Table
+from bench.report.document import Claim, Entry, Picture, Report, Table
 from bench.report.markdown import file_stem
 
 COLUMNS = ("line", "column", "text", "value", "low", "high", "unit", "paper", "ratio_to_paper", "mark", "cells")
@@ -26,10 +26,11 @@ CLAIMS = (
     "difference",
     "cells",
 )
+PICTURES = ("panel", "file", "width", "height", "sha256", "status", "reason")
 
 
 def csv_files(report: Report, stem: str) -> Mapping[str, str]:
-    """`<stem>-<table>.csv` for every table, and `<stem>-claims.csv`.
+    """`<stem>-<table>.csv` for every table, `<stem>-claims.csv`, and `<stem>-<figure>-pictures.csv`.
 
     The suite's name is in it when there are several.
     """
@@ -43,6 +44,10 @@ def csv_files(report: Report, stem: str) -> Mapping[str, str]:
         if section.claims:
             name = f"{stem}-{f'{section.id}-' if several else ''}claims"
             files[f"{name}{'-verdicts' if f'{name}.csv' in files else ''}.csv"] = render_claims(section.claims)
+        for figure in section.figures:
+            if figure.pictures:
+                name = f"{stem}-{f'{section.id}-' if several else ''}{file_stem(figure.id)}-pictures"
+                files[f"{name}{'-list' if f'{name}.csv' in files else ''}.csv"] = render_pictures(figure.pictures)
     return files
 
 
@@ -69,6 +74,17 @@ def render_claims(claims: Iterable[Claim]) -> str:
             names = (claim.id, claim.sentence, line.verdict, line.about)
             after = (line.wanted, line.difference, " ".join(line.value.cells))
             writer.writerow([*map(_text, names), text, value, low, high, unit, *map(_text, after)])
+    return target.getvalue()
+
+
+def render_pictures(pictures: Iterable[Picture]) -> str:
+    """One line for every panel: the file in the run's folder and its SHA-256, or why there is none."""
+    target = io.StringIO()
+    writer = csv.writer(target, lineterminator="\r\n")
+    writer.writerow(PICTURES)
+    for each in pictures:
+        size = (each.width, each.height) if each.content else ("", "")
+        writer.writerow([*map(_text, (each.title, each.name)), *size, each.sha256, each.status, _text(each.reason)])
     return target.getvalue()
 
 

@@ -11,10 +11,10 @@ from bench.analysis.reduce import Estimate
 from bench.analysis.results import Point, same
 from bench.contracts import Scalar
 from bench.report import words
-from bench.report.check import unsupported
 from bench.report.document import Figure, Panel, Series
 from bench.report.grids import Grid, Measured, make_grid, outcome, shown, written
 from bench.report.panels import axis_label, grid_series, interval_note, missing_notes, y_range
+from bench.report.picture_figures import picture_figure
 from bench.report.plain import clean, factor_text, label, short
 from bench.report.printed import find_published, printed_for
 from bench.report.stage_figures import stage_times_figure, stages_figure
@@ -33,14 +33,14 @@ def figure_quantities(spec: FigureSpec) -> tuple[Quantity, ...]:
 
 def build_figure(spec: FigureSpec, measured: Measured) -> Figure:
     """The figure; what it cannot show is said in its notes, never left out silently."""
-    if problem := unsupported(spec):
-        return Figure(clean(spec.id, 200), clean(spec.caption), "", "", (), notes=(problem,))
     makers: Mapping[str, Callable[[FigureSpec, Measured], Figure]] = {
         "bars": _over_x,
         "lines": _over_x,
         "stages": stages_figure,
         "stage_times": stage_times_figure,
         "pareto": _pareto,
+        "images": picture_figure,
+        "strip": picture_figure,
     }
     return makers[spec.kind](spec, measured)
 

@@ -12,15 +12,27 @@ SHOWN_CELLS = 8
 """Cell ids of one failure that are written out."""
 
 
-def markdown_files(report: Report, stem: str) -> Mapping[str, str]:
-    """`<stem>.md` and the figures it shows, `<stem>-figures/<id>.svg`."""
-    pictures = {
+def markdown_files(report: Report, stem: str) -> Mapping[str, str | bytes]:
+    """`<stem>.md` and the figures it shows: `<stem>-figures/<id>.svg`, or a numbered PNG for each picture."""
+    drawings = {
         f"{stem}-figures/{section.id}-{file_stem(figure.id)}.svg": figure.svg
         for section in report.sections
         for figure in section.figures
         if figure.svg
     }
-    return {f"{stem}.md": render_markdown(report, stem), **pictures}
+    pictures = {
+        f"{stem}-figures/{picture_name(section, figure, number)}": picture.content
+        for section in report.sections
+        for figure in section.figures
+        for number, picture in enumerate(figure.pictures, start=1)
+        if picture.content
+    }
+    return {f"{stem}.md": render_markdown(report, stem), **drawings, **pictures}
+
+
+def picture_name(section: Section, figure: Figure, number: int) -> str:
+    """The file of a figure's number-th picture, by names of ours alone."""
+    return f"{section.id}-{file_stem(figure.id)}-{number:02d}.png"
 
 
 def file_stem(name: str) -> str:
@@ -135,6 +147,13 @@ def _figure(figure: Figure, section: Section, stem: str) -> list[str]:
     if figure.svg:
         address = f"{stem}-figures/{section.id}-{file_stem(figure.id)}.svg"
         blocks.append(f"![{escape(figure.caption)}]({address})")
+    for number, picture in enumerate(figure.pictures, start=1):
+        if picture.title:
+            blocks.append(f"**{escape(picture.title)}**")
+        if picture.content:
+            blocks.append(f"![{escape(picture.alt)}]({stem}-figures/{picture_name(section, figure, number)})")
+        else:
+            blocks.append(f"{escape(picture.status)}: {escape(picture.reason)}")
     return [*blocks, *map(escape, figure.notes)]
 
 

@@ -33,7 +33,7 @@ from bench.suite.read import parse_suite
 from bench.suite.schema import Cell, Quantity, Suite
 from bench.version import __version__
 
-Files = Mapping[str, str]
+Files = Mapping[str, str | bytes]
 """File name -> content."""
 
 RENDERERS: Mapping[str, Callable[[Report, str], Files]] = {
@@ -60,7 +60,7 @@ def render_report(run_dirs: Sequence[Path], out_dir: Path, formats: Sequence[str
     words.load_builtins_quietly()
     report = build_report([(load_run(path), path) for path in run_dirs])
     stem = report.sections[0].id if len(report.sections) == 1 else "report"
-    files: dict[str, str] = {}
+    files: dict[str, str | bytes] = {}
     for name in dict.fromkeys(formats):
         files.update(RENDERERS[name](report, stem))
     return _write(out_dir, files)
@@ -104,7 +104,7 @@ def build_section(
 ) -> Section:
     """Everything a page says about one run. planned: its cells; empty when they are not known."""
     results = collect(run.records, planned)
-    measured = Measured(results, run.info, run.records, unsteady(results))
+    measured = Measured(results, run.info, run.records, unsteady(results), run.path)
     tables = tuple(build_table(spec, measured) for spec in suite.tables) if suite else ()
     figures = tuple(drawn(build_figure(spec, measured)) for spec in suite.figures) if suite else ()
     quantities = _quantities(suite, results)
@@ -269,7 +269,7 @@ def _write(folder: Path, files: Files) -> tuple[Path, ...]:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f"{path.name}.partial")
-            partial.write_text(content, encoding="utf-8", newline="\n")
+            partial.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
             partial.replace(path)
             written.append(path)
     except OSError as error:

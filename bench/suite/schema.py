@@ -183,7 +183,8 @@ class TableSpec(Frozen):
     caption: str
     """The sentence above the table."""
     rows: str | tuple[str, ...]
-    """One factor, or several whose combinations are the rows, such as `model.skip`; conditions are factors too."""
+    """One factor, or several whose combinations are the rows, such as `model.skip`; conditions are factors too. A cell
+    that lacks one is in no row, unless the factor ends in `?`: `sampler.eta?`."""
     where: Mapping[str, Value] = Field(default_factory=dict)
     """Factors that choose the cells of the table, each with one value or a list; empty for all. Reference cells may
     be others."""
@@ -210,19 +211,19 @@ class FigureSpec(Frozen):
     """The sentence under the figure."""
     kind: Literal["bars", "lines", "stages", "stage_times", "pareto", "strip", "images"]
     """bars, lines: the quantity over `x`, one series per value of `series`. stages: which stage runs at which timestep.
-    stage_times: step time and MACs of each stage. pareto: `value` against `x_value`. strip, images: pictures of an
-    artifact."""
+    stage_times: step time and MACs of each stage. pareto: `value` against `x_value`. images: the PNG file that `value`
+    left in each cell, in a grid. strip: the same, each in a row of its own."""
     where: Mapping[str, Value] = Field(default_factory=dict)
     """Factors that choose the cells of the figure, each with one value or a list; empty for all. Reference cells may
     be others."""
     value: Quantity | None = None
-    """What is drawn upwards."""
+    """What is drawn upwards; of images and strips, the metric whose picture is shown."""
     x: str | None = None
     """The factor drawn to the right."""
     x_value: Quantity | None = None
     """The quantity drawn to the right of a pareto figure."""
     series: str | None = None
-    """The factor that has a colour or a panel for each value."""
+    """The factor that has a colour or a panel for each value; of images and strips, the title of each panel."""
     beside: tuple[Quantity, ...] = ()
     """Further quantities marked on every bar, such as the arithmetic limit."""
     published: PublishedRef | None = None

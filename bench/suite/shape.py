@@ -43,7 +43,11 @@ _FIGURE_NEEDS: Mapping[str, tuple[str, ...]] = {
     "bars": ("value", "x"),
     "lines": ("value", "x"),
     "pareto": ("value", "x_value"),
+    "images": ("value",),
+    "strip": ("value",),
 }
+_PICTURES = ("images", "strip")
+"""Figures that show files, so that numbers cannot be made of them."""
 
 Piece = tuple[KeyPath, BaseModel]
 """A part of a suite that is valid by itself, and where it stands."""
@@ -169,6 +173,13 @@ def _figure_problems(figure: FigureSpec, path: KeyPath, source: Source) -> Itera
     lacking = [name for name in _FIGURE_NEEDS.get(figure.kind, ()) if getattr(figure, name) is None]
     if lacking:
         yield source.problem(path, f"a figure of kind {figure.kind!r} needs {' and '.join(map(repr, lacking))}")
+    if figure.kind in _PICTURES and figure.value is not None:
+        for name in ("relative", "times"):
+            if getattr(figure.value, name) is not None:
+                sentence = (
+                    f"a figure of kind {figure.kind!r} shows pictures, of which no number is made; remove {name!r}"
+                )
+                yield source.problem((*path, "value", name), sentence, at_key=True)
     if figure.published is not None:
         yield from _published_problems(figure.published, (*path, "published"), source)
     for here, quantity in quantities(figure, path):

@@ -45,7 +45,7 @@ def test_everything_that_cannot_be_shown_is_named_with_its_place() -> None:
     wrong = (
         SUITE.replace("paper: adaptive-skip, table: 2}", "paper: adaptive-skp, table: 2}")
         .replace('table: "2"', 'table: "9"')
-        .replace("kind: bars", "kind: images")
+        .replace("x: model}", "x: model, published: {paper: nobody, table: x}}")
     )
 
     with pytest.raises(SuiteError) as caught:
@@ -54,5 +54,5 @@ def test_everything_that_cannot_be_shown_is_named_with_its_place() -> None:
     assert [problem.partition(" (known")[0] for problem in caught.value.problems] == [
         "s.yaml:4:21: reproduces.paper: no published tables called 'adaptive-skp'; did you mean 'adaptive-skip'?",
         "s.yaml:12:46: tables[0].published.table: adaptive-skip has no table '9'",
-        "s.yaml:14:31: figures[0].kind: figures of kind 'images' cannot be drawn yet",
+        "s.yaml:14:92: figures[0].published.paper: no published tables called 'nobody'",
     ]

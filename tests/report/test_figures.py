@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from bench.report.check import SUPPORTED, unsupported
 from bench.report.document import Figure, Series
 from bench.report.figures import build_figure, figure_quantities
 from bench.report.grids import Measured
@@ -92,22 +91,6 @@ def test_what_a_figure_cannot_show_is_said(measured: MakeMeasured) -> None:
 
     assert series(figure, 0, "zero").y[4] is None
     assert "1 number not shown; failed: the worker died" in figure.notes
-
-
-@pytest.mark.parametrize("kind", ["strip", "images"])
-def test_a_kind_that_cannot_be_drawn_is_refused_with_a_sentence_and_shown_as_such(
-    measured: MakeMeasured, kind: str
-) -> None:
-    problem = unsupported(spec(kind))
-
-    assert problem == (
-        f"figures of kind '{kind}' cannot be drawn yet (known: bars, lines, stages, stage_times, pareto)"
-    )
-    assert build_figure(spec(kind), measured()).notes == (problem,)
-
-
-def test_every_supported_kind_is_accepted() -> None:
-    assert [unsupported(spec(kind)) for kind in SUPPORTED] == [None] * 5
 
 
 def test_stages_have_a_panel_for_each_course_at_the_papers_boundaries(measured: MakeMeasured) -> None:
