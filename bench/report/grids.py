@@ -11,11 +11,16 @@ from bench.analysis.places import place
 from bench.analysis.reduce import Estimate
 from bench.analysis.results import Key, Point, Results, as_key
 from bench.analysis.samples import Missing
-from bench.contracts import Scalar, Value
-from bench.report.plain import listing
+from bench.contracts import Value
+from bench.report.plain import label, listing
 from bench.report.steadiness import Unsteady
 from bench.store.record import Record, RunInfo
 from bench.suite.schema import Quantity
+
+MAYBE = "?"
+"""After a row factor that not every cell has."""
+ABSENT = "\N{EN DASH}"
+"""Heading of a row whose cells lack the factor."""
 
 Outcome = Estimate | Missing | None
 """A number, the reason why there is none, or None where the suite has no cell."""
@@ -54,14 +59,22 @@ def shown(points: Iterable[Point], where: Mapping[str, Value]) -> tuple[Point, .
     return tuple(point for point in points if point.matches(where))
 
 
-def row_keys(points: Iterable[Point], names: Sequence[str]) -> tuple[tuple[Scalar, ...], ...]:
-    """The combinations of the row factors that some cell has, in order of first appearance."""
-    found: dict[Key, tuple[Scalar, ...]] = {}
+def row_groups(points: Iterable[Point], names: Sequence[str]) -> tuple[tuple[tuple[str, ...], tuple[Point, ...]], ...]:
+    """The headings and the cells of each row, in order of first appearance.
+
+    A cell that lacks one of the factors is in no row, unless that factor is marked as one that may be missing:
+    `sampler.eta?`.
+    """
+    found: dict[Key, tuple[tuple[str, ...], list[Point]]] = {}
+    bare = [name.removesuffix(MAYBE) for name in names]
+    needed = [name for name in names if not name.endswith(MAYBE)]
     for point in points:
-        if all(map(point.has, names)):
-            values = tuple(point.value(name) for name in names)
-            found.setdefault(as_key(values), values)
-    return tuple(found.values())
+        if all(map(point.has, needed)):
+            values = [point.value(name) if point.has(name) else None for name in bare]
+            heads = tuple(label(point.value(name)) if point.has(name) else ABSENT for name in bare)
+            key = as_key([*map(point.has, bare), *values])
+            found.setdefault(key, (heads, []))[1].append(point)
+    return tuple((heads, tuple(members)) for heads, members in found.values())
 
 
 def outcome(measured: Measured, points: Sequence[Point], quantity: Quantity) -> Outcome:

@@ -15,8 +15,8 @@ from bench.contracts import Scalar
 from bench.report import provenance, words
 from bench.report.document import Entry, Footnote, Line, Mark, Row, Table
 from bench.report.footnotes import Notes, common_note, table_footnotes
-from bench.report.grids import Grid, Measured, Outcome, make_grid, outcome, row_keys, shown, written
-from bench.report.plain import clean, factor_text, label, short
+from bench.report.grids import MAYBE, Grid, Measured, Outcome, make_grid, outcome, row_groups, shown, written
+from bench.report.plain import clean, factor_text, short
 from bench.report.printed import find_printed, find_published, is_of_another_kind, printed_for
 from bench.suite.schema import TableSpec
 
@@ -44,26 +44,20 @@ def _pivot(
     assert spec.columns is not None and spec.value is not None  # the reader checked the two forms of a table
     results = measured.results
     points = shown(results.points, spec.where)
-    keys, values = row_keys(points, names), results.values(spec.columns, points)
-    places = [
-        [
-            shown(results.find({**dict(zip(names, key, strict=True)), spec.columns: value}), spec.where)
-            for value in values
-        ]
-        for key in keys
-    ]
+    groups, values = row_groups(points, names), results.values(spec.columns, points)
+    places = [[shown(members, {spec.columns: value}) for value in values] for _, members in groups]
     grids = [
         make_grid(quantity, [[outcome(measured, points, quantity) for points in row] for row in places])
         for quantity in (spec.value, *spec.beside)
     ]
-    prints: list[list[Printed | None]] = [[None] * len(values) for _ in keys]
+    prints: list[list[Printed | None]] = [[None] * len(values) for _ in groups]
     if paper is not None:
         prints = [[printed_for(paper[1], points, spec.value) for points in row] for row in places]
     notes = Notes()
     papers = _paper_lines(prints, notes)
     lines = [_lines(grid, prints if index == 0 else None, notes) for index, grid in enumerate(grids)]
     rows = []
-    for index, key in enumerate(keys):
+    for index, (heads, _) in enumerate(groups):
         stack = [Line("paper", "paper", papers[index])] if any(prints[index]) else []
         stack.append(
             Line("ours" if spec.value.label is None else clean(spec.value.label, 200), "ours", lines[0][index])
@@ -72,12 +66,12 @@ def _pivot(
             Line(words.name_of(grid.quantity), "beside", rest[index])
             for grid, rest in zip(grids[1:], lines[1:], strict=True)
         ]
-        rows.append(Row(tuple(map(label, key)), tuple(stack)))
+        rows.append(Row(heads, tuple(stack)))
     columns = tuple(_column_label(spec.columns, value, paper) for value in values)
     return Table(
         clean(spec.id, 200),
         clean(spec.caption),
-        tuple(short(name) for name in names),
+        tuple(short(name.removesuffix(MAYBE)) for name in names),
         short(spec.columns),
         columns,
         tuple(rows),
@@ -90,9 +84,8 @@ def _list(
     spec: TableSpec, measured: Measured, names: Sequence[str], paper: tuple[Published, PublishedTable] | None
 ) -> Table:
     """One row for each combination of the row factors, one column for each quantity."""
-    results = measured.results
-    keys = row_keys(shown(results.points, spec.where), names)
-    places = [shown(results.find(dict(zip(names, key, strict=True))), spec.where) for key in keys]
+    groups = row_groups(shown(measured.results.points, spec.where), names)
+    places = [members for _, members in groups]
     quantities = spec.values
     grids = [
         make_grid(quantity, [[outcome(measured, points, quantity)] for points in places]) for quantity in quantities
@@ -108,14 +101,14 @@ def _list(
     papers = _paper_lines(prints, notes)
     columns = [_lines(grid, [[row[i]] for row in prints], notes) for i, grid in enumerate(grids)]
     rows = []
-    for index, key in enumerate(keys):
+    for index, (heads, _) in enumerate(groups):
         entries = tuple(column[index][0] for column in columns)
         stack = [Line("paper", "paper", papers[index])] if any(prints[index]) else []
-        rows.append(Row(tuple(map(label, key)), (*stack, Line("ours", "ours", entries))))
+        rows.append(Row(heads, (*stack, Line("ours", "ours", entries))))
     return Table(
         clean(spec.id, 200),
         clean(spec.caption),
-        tuple(short(name) for name in names),
+        tuple(short(name.removesuffix(MAYBE)) for name in names),
         "",
         tuple(words.name_of(quantity) for quantity in quantities),
         tuple(rows),

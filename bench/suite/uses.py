@@ -170,10 +170,10 @@ def _named(part: TableSpec | FigureSpec | ClaimSpec, path: KeyPath) -> Iterator[
     match part:
         case TableSpec(rows=rows, columns=columns):
             if isinstance(rows, str):
-                yield (*path, "rows"), rows
+                yield (*path, "rows"), rows.removesuffix("?")
             else:
                 for index, row in enumerate(rows):
-                    yield (*path, "rows", index), row
+                    yield (*path, "rows", index), row.removesuffix("?")
             if columns is not None:
                 yield (*path, "columns"), columns
         case FigureSpec(x=x, series=series):

@@ -19,6 +19,7 @@ from bench.suite.schema import Cell, Chosen, Companion, PublishedRef, Quantity, 
 
 MakeMeasured = Callable[..., Measured]
 SAVED = Quantity(metric="latency", relative="time_saved", to={"model.skip_exponent": 0})
+LATENCY = Quantity(metric="latency")
 LIMIT = SAVED.model_copy(update={"metric": "macs", "reduce": "total", "label": "MAC limit"})
 PUBLISHED = PublishedRef(paper="adaptive-skip", table="2")
 
@@ -441,3 +442,20 @@ def test_a_column_may_be_about_one_cell_of_its_row(measured: MakeMeasured) -> No
     assert [entry.cells[0] for entry in line(table, "zero", "ours")] == [
         entry.cells[0] for entry in line(build_table(pivot(), measured()), "zero", "ours")[1::3]
     ]
+
+
+def test_a_row_factor_may_be_missing_where_the_suite_says_so(measured: MakeMeasured) -> None:
+    def without_skip(records: Iterable[Record]) -> Iterable[Record]:
+        for record in records:
+            yield record
+            if record.factors["model.skip"] == "zero" and record.factors["model.skip_exponent"] == 2:
+                factors = {name: value for name, value in record.factors.items() if name != "model.skip"}
+                yield replace(record, cell="plain", factors=factors)
+
+    found = measured(without_skip, ())
+    strict, loose = (build_table(pivot(rows=rows, value=LATENCY), found) for rows in ("model.skip", "model.skip?"))
+
+    assert [row.heads for row in strict.rows] == [("zero",), ("duplicate",), ("interpolate",)]
+    assert sorted(row.heads for row in loose.rows) == [("duplicate",), ("interpolate",), ("zero",), ("\N{EN DASH}",)]
+    assert line(loose, "\N{EN DASH}", "ours")[2].value == line(loose, "zero", "ours")[2].value
+    assert loose.row_titles == strict.row_titles == ("skip",)
