@@ -118,3 +118,16 @@ def precision_recall(
 
     choice = metrics.Choice(images, features, recipe, reference, dtype)
     return metrics.coverage(subject, choice, neighbours=neighbours)
+
+
+@register_metric("samples", unit="images", better=None, kind="quality", needs=(Need.TRAINED_WEIGHTS, Need.SAMPLER))
+def samples(
+    subject: Subject, effort: Effort, images: int = 60, columns: int = 12, scale: int = 2
+) -> Iterable[Measurement]:
+    """How many samples were drawn for one picture of them: the first ones of the seed, row by row, never chosen.
+
+    at.sample_hash: a hash of their values, which equal samples share. The picture is for figures of kind `images`.
+    """
+    from bench.quality.sample_grid import sample_grid
+
+    return sample_grid(subject, images=images, columns=columns, scale=scale)
