@@ -32,5 +32,5 @@ def percent(ratio: float) -> str:
 
 
 def percents(low: float, high: float) -> str:
-    """`[-1.2, +3.4] %`: the ends of an interval of ratios as changes."""
-    return f"[{100 * (low - 1):+.1f}, {100 * (high - 1):+.1f}] %"
+    """`[-1.2, +3.4]`: the ends of an interval of ratios as changes in per cent."""
+    return f"[{100 * (low - 1):+.1f}, {100 * (high - 1):+.1f}]"

@@ -69,6 +69,6 @@ def make_record(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def record() -> MakeRecord:
     return make_record

@@ -1,0 +1,170 @@
+"""One number of both sides, measured under equal conditions: what is found, the verdict, and the sentence about it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bench import units
+from bench.analysis import stats
+from bench.contracts import MetricSpec, Scalar
+from bench.store.record import Record
+from bench.units import plural
+from bench.verdict import decide
+from bench.verdict.numbers import percent, percents, scale_of, written
+from bench.verdict.outcome import Outcome, Verdict
+from bench.verdict.tolerances import Tolerance
+
+
+def judge_exact(before: Sequence[Record], after: Sequence[Record], spec: MetricSpec, empty: Verdict) -> Verdict:
+    """Counts: any change is one. empty: a verdict that names the number."""
+    was, now = before[-1].values, after[-1].values
+    calls = tuple(_count(side[-1].at.get("calls")) for side in (before, after))
+    outcome = decide.decide_exact(was, now, spec.better)
+    if outcome is Outcome.UNCHANGED and calls[0] != calls[1]:
+        outcome = decide.decide_exact((calls[0],), (calls[1],), spec.better)
+        return replace(empty, outcome=outcome, sentence=f"{calls[0]:g} calls of it in a walk became {calls[1]:g}")
+    if len(was) == 1 and len(now) == 1:
+        return _with_numbers(empty, outcome, was[0], now[0], _exact_sentence(outcome, was[0], now[0], spec))
+    return replace(empty, outcome=outcome, sentence=_values_sentence(was, now))
+
+
+def _count(value: Scalar) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _exact_sentence(outcome: Outcome, was: float, now: float, spec: MetricSpec) -> str:
+    scale = scale_of((was, now), spec.unit)
+    if outcome is Outcome.UNCHANGED:
+        return f"{written(now, scale, exact=True)}, exactly as before"
+    texts = [written(value, scale, exact=True) for value in (was, now)]
+    if texts[0] == texts[1]:  # a small change of a large number
+        texts = [f"{value:,.15g}" for value in (was, now)]
+    change = f" ({percent(now / was)})" if was > 0 and now > 0 else ""
+    return f"{texts[0]} became {texts[1]}{change}; it is an exact number"
+
+
+def _values_sentence(was: tuple[float, ...], now: tuple[float, ...]) -> str:
+    if was == now:
+        return f"all {plural(len(now), 'value')} as before"
+    if len(was) != len(now):
+        return f"{plural(len(was), 'value')} became {len(now):,}"
+    differ = [index for index, (one, other) in enumerate(zip(was, now, strict=True)) if one != other]
+    first = differ[0]
+    return f"{len(differ):,} of {len(now):,} values changed, the first at {first}: {was[first]:g} became {now[first]:g}"
+
+
+def judge_timed(
+    before: Sequence[Record], after: Sequence[Record], spec: MetricSpec, empty: Verdict, tolerance: Tolerance
+) -> Verdict:
+    """Seconds: by the interval of their ratio."""
+    one, other = _blocks(before), _blocks(after)
+    was, now = statistics.median(one.values()), statistics.median(other.values())
+    if [each.values for each in before] == [each.values for each in after] and before[0].started == after[0].started:
+        return _with_numbers(empty, Outcome.UNCHANGED, was, now, "the same measurement on both sides")
+    if was <= 0 or now <= 0:
+        return _with_numbers(empty, Outcome.UNDECIDED, was, now, "a time of 0 has no ratio to another")
+    scale = scale_of((was, now), spec.unit)
+    moved = f"{written(was, scale, exact=False)} became {written(now, scale, exact=False)}, {percent(now / was)}"
+    if why := stats.why_no_interval(tuple(one)) or stats.why_no_interval(tuple(other)):
+        return _with_numbers(empty, Outcome.UNDECIDED, was, now, f"{moved}, but {why}")
+    low, high = _ratio_interval(one, other)
+    share = _share(tolerance, was, now)
+    outcome = decide.decide_ratio((low, high), share, spec.better)
+    reach = {
+        Outcome.UNCHANGED: f"within the {100 * share:g} % that do not matter",
+        Outcome.UNDECIDED: f"the interval reaches across the {100 * share:g} % that matter; measure more rounds",
+    }.get(outcome, f"more than the {100 * share:g} % that matter")
+    sentence = f"{moved} {percents(low, high)}; {reach}"
+    return replace(_with_numbers(empty, outcome, was, now, sentence), low=low, high=high)
+
+
+def _share(tolerance: Tolerance, was: float, now: float) -> float:
+    """The tolerance as a share of a timed number, for the interval of the ratio."""
+    return tolerance.of(was, now) / max(was, now)
+
+
+def _blocks(records: Iterable[Record]) -> dict[str, float]:
+    """Visits with the median of their values; the values of what was visited once are blocks of their own."""
+    found: dict[str, list[float]] = {}
+    for record in records:
+        found.setdefault(f"{record.reused or record.run}/{record.part}", []).extend(record.values)
+    if len(found) == 1 and not next(iter(records)).part:
+        (values,) = found.values()
+        return {str(index): value for index, value in enumerate(values)}
+    return {part: statistics.median(values) for part, values in found.items()}
+
+
+def _ratio_interval(one: Mapping[str, float], other: Mapping[str, float]) -> tuple[float, float]:
+    """95 % interval of the ratio of medians of two sides that were measured at different times.
+
+    Each side is resampled by itself. In logarithms, and with resamples that go with the side's numbers and not with
+    its role, so that exchanging the sides turns the interval over exactly.
+    """
+    sides = [(tuple(side), np.log(np.array(list(side.values())))) for side in (one, other)]
+    swapped = [values.tolist() for _, values in sides] != sorted(values.tolist() for _, values in sides)
+    seeds = (stats.SEED + 1, stats.SEED) if swapped else (stats.SEED, stats.SEED + 1)
+    was, now = (
+        stats.resample(parts, lambda draws, values=values: draws.medians(values), seed=seed)  # type: ignore[misc]
+        for (parts, values), seed in zip(sides, seeds, strict=True)
+    )
+    count = min(was.size, now.size)
+    low, high = stats.interval(now[:count] - was[:count])
+    return float(np.exp(low)), float(np.exp(high))
+
+
+def judge_repeating(
+    before: Sequence[Record],
+    after: Sequence[Record],
+    spec: MetricSpec,
+    empty: Verdict,
+    tolerance: Tolerance,
+    replicates: tuple[Record, Record] | None,
+) -> Verdict:
+    """Bytes and scores: they repeat, so a change beyond their tolerance is one."""
+    one, other = before[-1].values, after[-1].values
+    was, now = statistics.fmean(one), statistics.fmean(other)
+    allowed = tolerance.of(was, now)
+    interval = _difference_interval(one, other, replicates) if spec.kind == "quality" else None
+    outcome = decide.decide_difference(now - was, allowed, spec.better, interval)
+    scale = scale_of((was, now), spec.unit)
+    change = f", {percent(now / was)}" if was > 0 and now > 0 else ""
+    moved = f"{written(was, scale, exact=True)} became {written(now, scale, exact=True)}{change}"
+    if one == other:
+        moved = f"{written(now, scale, exact=True)}, exactly as before"
+    matters = f"{written(allowed, units.choose_scale([allowed], spec.unit), exact=True)} that do not matter"
+    reach = {
+        Outcome.UNCHANGED: "" if one == other else f"; within the {matters}",
+        Outcome.UNDECIDED: f"; beyond the {matters}, but other images could say the opposite",
+    }.get(outcome, f"; beyond the {matters}")
+    low, high = interval or (None, None)
+    return replace(
+        _with_numbers(empty, outcome, was, now, f"{moved}{reach}{_weights(before[0], after[0])}"), low=low, high=high
+    )
+
+
+def _difference_interval(
+    one: tuple[float, ...], other: tuple[float, ...], replicates: tuple[Record, Record] | None
+) -> tuple[float, float] | None:
+    """95 % interval of new - base over other images, where the records say something about those."""
+    if replicates is not None and len(replicates[0].values) == len(replicates[1].values):
+        was, now = (np.array(each.values) for each in replicates)
+        return stats.interval(now - was)
+    if len(one) == len(other) and len(one) >= stats.MIN_BLOCKS:
+        difference = np.array(other) - np.array(one)
+        return stats.bootstrap(tuple(str(index) for index in range(len(one))), lambda draws: draws.means(difference))
+    return None
+
+
+def _weights(before: Record, after: Record) -> str:
+    """A change of weights is what a comparison may be about; it is said, not forbidden."""
+    one, other = (each.subject.get("weights.sha256") for each in (before, after))
+    return f" (the weights changed: {str(one)[:8]} became {str(other)[:8]})" if one != other else ""
+
+
+def _with_numbers(empty: Verdict, outcome: Outcome, was: float, now: float, sentence: str) -> Verdict:
+    ratio = now / was if was else None
+    return replace(empty, outcome=outcome, base=was, new=now, ratio=ratio, sentence=sentence)
