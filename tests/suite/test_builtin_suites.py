@@ -11,7 +11,7 @@ from bench.suite.read import builtin_suites
 
 SUITES = Path(__file__).parents[2] / "suites"
 
-EXPECTED_CELLS = {"efficiency": 7, "smoke": 4, "speedup": 20}
+EXPECTED_CELLS = {"efficiency": 7, "schedules": 44, "skip_fid": 24, "smoke": 4, "speedup": 20}
 """How many cells each suite makes; a suite that grows says so here."""
 
 EXPAND = """
@@ -66,3 +66,27 @@ def test_speedup_is_table_2_of_the_paper() -> None:
     assert block["model"]["skip_exponent"]["each"] == [0, 1, 2, 3, 5]
     assert suite["tables"][0]["published"] == {"paper": "adaptive-skip", "table": "2"}
     assert suite["conditions"] == {"device": "cpu", "threads": 1, "batch_size": 1, "dtype": "float32"}
+
+
+def test_skip_fid_is_table_1_of_the_paper() -> None:
+    suite = yaml.safe_load((SUITES / "skip_fid.yaml").read_text("utf-8"))
+
+    plain, trained, _ = (block["model"] for block in suite["grid"])
+    assert plain["weights"] == "digits-ddpm-unet"
+    assert trained["skip"]["each"] == ["zero", "duplicate", "interpolate"]
+    assert plain["skip_exponent"] == trained["skip_exponent"] == {"each": [0, 1, 2, 3, 5]}
+    assert suite["tables"][0]["published"] == {"paper": "adaptive-skip", "table": "1"}
+
+
+def test_schedules_pairs_twice_the_steps_with_the_plain_network() -> None:
+    """As table 3 of the paper: eta 0, 0.5, 1 and the DDPM row, on evenly and on quadratically spaced timesteps."""
+    suite = yaml.safe_load((SUITES / "schedules.yaml").read_text("utf-8"))
+
+    for ours, plain in zip(suite["grid"][::2], suite["grid"][1::2], strict=True):
+        assert (ours["model"]["name"], plain["model"]["name"]) == ("skip-unet", "ddpm-unet")
+        for accelerated, ordinary in zip(ours["sampler"]["each"], plain["sampler"]["each"], strict=True):
+            twice = [2 * steps for steps in ordinary["timesteps"]["each"]]
+            assert accelerated == {**ordinary, "timesteps": {"each": twice}}
+    assert suite["grid"][0]["sampler"]["each"][0]["eta"] == {"each": [0, 0.5, 1]}
+    assert [block["sampler"]["each"][0]["spacing"] for block in suite["grid"]] == ["leading"] * 2 + ["ddim_quad"] * 2
+    assert suite["tables"][0]["published"] == {"paper": "adaptive-skip", "table": "3"}
