@@ -144,25 +144,17 @@ def stages(subject: Subject, effort: Effort) -> Iterable[Measurement]:
 
 
 @register_metric("peak_memory", unit="bytes", better="lower", kind="memory")
-def peak_memory(subject: Subject, effort: Effort, calls_per_stage: int = 8) -> Iterable[Measurement]:
+def peak_memory(
+    subject: Subject, effort: Effort, calls_per_stage: int = 8, training: bool = False
+) -> Iterable[Measurement]:
     """Peak memory of the cell's own process, phase by phase.
 
     at: kind, one of process_peak, loaded, load_peak, warmup_peak, steady_peak, steady_peak_minus_loaded, and on a GPU
     cuda_allocated_loaded, cuda_allocated_peak, cuda_reserved_peak. calls_per_stage: network calls really made at each
-    stage of a walk, 0 for all.
+    stage of a walk, 0 for all. training: optimiser steps (forward, backward, Adam) as well, after the walks:
+    training_warmup_peak, training_peak, training_peak_minus_loaded, gradients_and_moments (what they take, exactly),
+    activations (the rest of it, which an adjoint saves), cuda_training_peak.
     """
     from bench.measure.memory import peak_memory
 
-    return peak_memory(subject, effort, calls_per_stage)
-
-
-@register_metric("training_memory", unit="bytes", better="lower", kind="memory")
-def training_memory(subject: Subject, effort: Effort) -> Iterable[Measurement]:
-    """Peak memory of one optimiser step (forward, backward, Adam) in the cell's own process, phase by phase.
-
-    at: kind, as for peak_memory, and gradients_and_moments (what they take, exactly) and activations (the steady peak
-    without them and without what was loaded: what is kept for the way back).
-    """
-    from bench.measure.training_step import training_memory
-
-    return training_memory(subject, effort)
+    return peak_memory(subject, effort, calls_per_stage, training)

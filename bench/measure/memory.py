@@ -12,6 +12,16 @@ steady_peak_minus_loaded   what a walk needs on top of what is loaded: activatio
 cuda_allocated_loaded      on a GPU: bytes in tensors before the first call,
 cuda_allocated_peak        the most bytes in tensors in the steady walks (a property of the model),
 cuda_reserved_peak         the most that torch's allocator had taken from the device then (the footprint).
+
+With `training`, after all that and on top of the same `loaded`, of optimiser steps in the place of walks:
+
+training_warmup_peak          the most in the first steps, which make the optimiser's state.
+training_peak                 the most in the steps after them.
+training_peak_minus_loaded    what training needs on top of what is loaded.
+gradients_and_moments         of that, exactly: a gradient and Adam's two moments of every trained parameter.
+activations                   the rest: what is kept for the way back, which an adjoint saves, and what torch keeps for
+                              reuse.
+cuda_training_peak            on a GPU: the most bytes in tensors in the steps.
 """
 
 from __future__ import annotations
@@ -26,57 +36,80 @@ from bench.contracts import Measurement
 from bench.errors import ParamError, Unsupported
 from bench.measure.process_memory import ProcessMemory, process_memory, reset_peak
 from bench.measure.stages import stage_at, stage_uses
+from bench.measure.training_step import trainer
 from bench.subject import Subject
 from bench.suite.schema import Effort
 
 
-def peak_memory(subject: Subject, effort: Effort, calls_per_stage: int = 8) -> Iterator[Measurement]:
+def peak_memory(
+    subject: Subject, effort: Effort, calls_per_stage: int = 8, training: bool = False
+) -> Iterator[Measurement]:
     """Peak memory of loading, of effort.warmup walks (at least one) and of effort.repeats walks after them.
 
     calls_per_stage: in each walk the network really runs this often at every stage, and its last answer stands in for
-    the other calls; they would allocate the same again. 0 makes every call. Raises ParamError when it is negative,
-    and Unsupported on a system without /proc.
+    the other calls; they would allocate the same again. 0 makes every call. training: go on with as many optimiser
+    steps. Raises ParamError when calls_per_stage is negative, and Unsupported on a system without /proc or, with
+    training, for a network that has nothing to train.
     """
     if calls_per_stage < 0:
         raise ParamError(f"peak_memory: calls_per_stage must be at least 0, got {calls_per_stage}")
-    yield from watch("peak_memory", subject, effort, lambda index: rehearse(subject, index, calls_per_stage))
-
-
-def watch(metric: str, subject: Subject, effort: Effort, once: Callable[[int], None]) -> Iterator[Measurement]:
-    """Peak memory of what is loaded, of effort.warmup goes of `once` (at least one), and of effort.repeats after them.
-
-    once: does it with the index-th batch. Raises Unsupported on a system without /proc.
-    """
     subject.claim_threads()
     called_before = subject.calls.count > 0
     loaded = _now()
     cuda_loaded = _cuda_allocated(subject)
-
     separable = reset_peak()
+    warm_up, steady = _phases(subject, effort, lambda index: rehearse(subject, index, calls_per_stage))
+
+    late = ("the network had been called before in this process, which is in this figure",) if called_before else ()
+    mixed = () if separable else ("this kernel does not set peaks back, so the phases cannot be told apart",)
+    yield _bytes("process_peak", max(loaded.peak, warm_up.peak, steady.peak), mixed)
+    yield _bytes("loaded", loaded.resident, late)
+    if separable:
+        yield _bytes("load_peak", loaded.peak, late)
+        yield _bytes("warmup_peak", warm_up.peak)
+        yield _bytes("steady_peak", steady.peak)
+        yield _bytes("steady_peak_minus_loaded", max(0, steady.peak - loaded.resident), late)
+    if subject.device.type == "cuda":
+        yield _bytes("cuda_allocated_loaded", cuda_loaded, late)
+        yield _bytes("cuda_allocated_peak", torch.cuda.max_memory_allocated(subject.device))
+        yield _bytes("cuda_reserved_peak", torch.cuda.max_memory_reserved(subject.device))
+    if training:
+        yield from _training(subject, effort, loaded, separable, late)
+
+
+def _training(
+    subject: Subject, effort: Effort, loaded: ProcessMemory, separable: bool, late: tuple[str, ...]
+) -> Iterator[Measurement]:
+    """The same of optimiser steps; what the walks gave back is used again by them."""
+    reset_peak()
+    with trainer(subject) as steps:
+        warm_up, steady = _phases(subject, effort, steps.make)
+    held = steps.state_bytes
+    if separable:
+        needed = max(0, steady.peak - loaded.resident)
+        yield _bytes("training_warmup_peak", warm_up.peak)
+        yield _bytes("training_peak", steady.peak)
+        yield _bytes("training_peak_minus_loaded", needed, late)
+        yield _bytes("activations", max(0, needed - held), late)
+    yield _bytes("gradients_and_moments", held)
+    if subject.device.type == "cuda":
+        yield _bytes("cuda_training_peak", torch.cuda.max_memory_allocated(subject.device))
+
+
+def _phases(subject: Subject, effort: Effort, once: Callable[[int], None]) -> tuple[ProcessMemory, ProcessMemory]:
+    """The kernel's figures after effort.warmup goes (at least one) and, set back, after effort.repeats more.
+
+    once: does it with the index-th batch.
+    """
     for index in range(max(1, effort.warmup)):
         once(effort.repeats + index)
     warm_up = _now()
-
     reset_peak()
     if subject.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(subject.device)
     for index in range(effort.repeats):
         once(index)
-    steady = _now()
-
-    late = ("the network had been called before in this process, which is in this figure",) if called_before else ()
-    mixed = () if separable else ("this kernel does not set peaks back, so the phases cannot be told apart",)
-    yield in_bytes(metric, "process_peak", max(loaded.peak, warm_up.peak, steady.peak), mixed)
-    yield in_bytes(metric, "loaded", loaded.resident, late)
-    if separable:
-        yield in_bytes(metric, "load_peak", loaded.peak, late)
-        yield in_bytes(metric, "warmup_peak", warm_up.peak)
-        yield in_bytes(metric, "steady_peak", steady.peak)
-        yield in_bytes(metric, "steady_peak_minus_loaded", max(0, steady.peak - loaded.resident), late)
-    if subject.device.type == "cuda":
-        yield in_bytes(metric, "cuda_allocated_loaded", cuda_loaded, late)
-        yield in_bytes(metric, "cuda_allocated_peak", torch.cuda.max_memory_allocated(subject.device))
-        yield in_bytes(metric, "cuda_reserved_peak", torch.cuda.max_memory_reserved(subject.device))
+    return warm_up, _now()
 
 
 def rehearse(subject: Subject, index: int, calls_per_stage: int) -> None:
@@ -120,6 +153,5 @@ def _cuda_allocated(subject: Subject) -> int:
     return torch.cuda.memory_allocated(subject.device) if subject.device.type == "cuda" else 0
 
 
-def in_bytes(metric: str, kind: str, value: int, warnings: tuple[str, ...] = ()) -> Measurement:
-    """One kind of a memory metric."""
-    return Measurement(metric, "bytes", (float(value),), at={"kind": kind}, warnings=warnings)
+def _bytes(kind: str, value: int, warnings: tuple[str, ...] = ()) -> Measurement:
+    return Measurement("peak_memory", "bytes", (float(value),), at={"kind": kind}, warnings=warnings)

@@ -1,88 +1,73 @@
-"""The `training_memory` metric: peak memory of one optimiser step, in bytes, phase by phase, in a process of its own.
+"""Optimiser steps on a subject's network, to see what they take: forward and backward pass, and Adam.
 
-A step is what the training loop does: forward and backward pass of the mean squared error, and Adam. No moving average
-is held beside it. The learning rate is 0, so that the weights stay what they were; that changes no allocation.
-
-at={"kind": ...}: those of `peak_memory`, of steps in the place of walks, and
-
-gradients_and_moments   exact: what a gradient and Adam's two moments of every trained parameter take,
-activations             steady_peak_minus_loaded without them: what is kept for the way back, what torch keeps for
-                        reuse, and the rest. This is what an adjoint saves.
+What the training loop does, without a moving average beside it. The learning rate is 0, so that the weights stay what
+they were; that changes no allocation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from bench.contracts import Measurement
 from bench.diffusion.noise import batch_noise
 from bench.errors import Unsupported
-from bench.measure.memory import in_bytes, watch
 from bench.measure.stages import stage_uses
 from bench.subject import Subject
-from bench.suite.schema import Effort
 
-METRIC = "training_memory"
 COPIES = 3
-"""Of every trained parameter beside itself: its gradient and two moments."""
+"""Of every trained parameter beside itself: its gradient and Adam's two moments."""
 TARGET = "training target"
+"""Stream of the noise that a network is asked to output."""
 
 
-def training_memory(subject: Subject, effort: Effort) -> Iterator[Measurement]:
-    """Peak memory of loading, of effort.warmup optimiser steps (at least one) and of effort.repeats after them.
+@dataclass(frozen=True, eq=False)
+class Steps:
+    """A network in training."""
 
-    A batch is the cell's batch_size images at a timestep of the full network; the first step makes Adam's moments.
-    The eager network is trained, in the precision of the conditions. Raises Unsupported for a network that is no
-    module or has nothing to train, and on a system without /proc.
+    subject: Subject
+    network: nn.Module
+    optimizer: torch.optim.Adam
+    state_bytes: int
+    """What gradients and moments take, all made."""
+
+    def make(self, index: int) -> None:
+        """One step on the index-th batch: the cell's batch_size images at a timestep of the full network."""
+        subject, batch = self.subject, self.subject.conditions.batch_size
+        lo, hi = index * batch, (index + 1) * batch
+        timestep = stage_uses(subject.denoiser, subject.call_timesteps)[0].timestep
+        x_t = subject.noised(lo, hi, timestep).to(subject.dtype)
+        t = torch.full((batch,), timestep, dtype=torch.int64, device=subject.device)
+        target = batch_noise(subject.seed, lo, hi, TARGET, subject.denoiser.image_shape).to(subject.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        subject.calls.count += 1
+        output: Tensor = self.network(x_t, t)
+        (output.float() - target).square().mean().backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+
+@contextmanager
+def trainer(subject: Subject) -> Iterator[Steps]:
+    """The subject's eager network as a training has it; afterwards it is what it was.
+
+    Raises Unsupported for a network that is no module, or whose parameters are all frozen.
     """
     network = subject.denoiser.network
     if not isinstance(network, nn.Module):
         raise Unsupported("the network is a plain function, which cannot be trained")
-    with trained_parameters(network, subject.frozen) as parameters:
-        optimizer = torch.optim.Adam(parameters, lr=0.0)
-        found = list(watch(METRIC, subject, effort, lambda index: one_step(subject, network, optimizer, index)))
-    yield from found
-    held = COPIES * sum(each.numel() * each.element_size() for each in parameters)
-    yield in_bytes(METRIC, "gradients_and_moments", held)
-    for each in found:
-        if each.at["kind"] == "steady_peak_minus_loaded":
-            yield in_bytes(METRIC, "activations", max(0, int(each.values[0]) - held), each.warnings)
-
-
-def one_step(subject: Subject, network: nn.Module, optimizer: torch.optim.Adam, index: int) -> None:
-    """Forward, backward and Adam on the index-th batch of noised images; the target is noise."""
-    batch = subject.conditions.batch_size
-    lo, hi = index * batch, (index + 1) * batch
-    timestep = stage_uses(subject.denoiser, subject.call_timesteps)[0].timestep
-    x_t = subject.noised(lo, hi, timestep).to(subject.dtype)
-    t = torch.full((batch,), timestep, dtype=torch.int64, device=subject.device)
-    target = batch_noise(subject.seed, lo, hi, TARGET, subject.denoiser.image_shape).to(subject.device)
-    optimizer.zero_grad(set_to_none=True)
-    subject.calls.count += 1
-    output: Tensor = network(x_t, t)
-    (output.float() - target).square().mean().backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-
-
-@contextmanager
-def trained_parameters(network: nn.Module, frozen: frozenset[str]) -> Iterator[list[nn.Parameter]]:
-    """The network as a training has it, and its parameters that are not frozen; as it was afterwards.
-
-    Raises Unsupported when every parameter is frozen.
-    """
-    parameters = [each for name, each in network.named_parameters() if name not in frozen]
+    parameters = [each for name, each in network.named_parameters() if name not in subject.frozen]
     if not parameters:
         raise Unsupported("the network has no parameter to train")
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     for each in parameters:
         each.requires_grad_(True)
     network.train()
+    held = COPIES * sum(each.numel() * each.element_size() for each in parameters)
     try:
-        yield parameters
+        yield Steps(subject, network, torch.optim.Adam(parameters, lr=0.0), held)
     finally:
         network.eval()
         for each in parameters:

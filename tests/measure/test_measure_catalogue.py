@@ -32,7 +32,6 @@ UNITS_AND_KINDS: Mapping[str, tuple[str, str]] = {
     "checkpoint_bytes": ("bytes", "exact"),
     "stages": ("1", "exact"),
     "peak_memory": ("bytes", "memory"),
-    "training_memory": ("bytes", "memory"),
 }
 
 

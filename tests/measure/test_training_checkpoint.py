@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.contracts import Denoiser
 from bench.errors import Unsupported
 from bench.measure.training_checkpoint import SCHEDULE_TABLES, checkpoint_bytes
 from bench.registry import MODELS, load_builtins
@@ -116,7 +117,9 @@ def test_paper_bs_megabytes_are_training_checkpoints(
 ) -> None:
     """Against numbers worked out from tensors and entries alone, and digit for digit against those in the paper."""
     load_builtins()
-    network = MODELS.get(model).factory(config="paper", weights="random", **params).network
+    built = MODELS.get(model).factory(config="paper", weights="random", **params)
+    assert isinstance(built, Denoiser)
+    network = built.network
     subject = make_subject(network, num_train_timesteps=1000)
 
     assert isinstance(network, nn.Module)
