@@ -16,6 +16,8 @@ RANK = {
     "units": 0,
     "version": 0,
     "contracts": 1,
+    "outlook": 1,
+    "downloads": 1,
     "passport": 2,
     "registry": 2,
     "suite": 3,
@@ -34,7 +36,7 @@ RANK = {
     "cli": 7,
     "__main__": 8,
 }
-MODELS_MAY_IMPORT = {"contracts", "registry", "errors", "passport", "version"}
+MODELS_MAY_IMPORT = {"contracts", "registry", "errors", "passport", "version", "downloads", "outlook"}
 EVERYWHERE = {("store", "suite.schema")}
 """Pairs of rooms of one rank that share plain types: a cell is defined once."""
 

@@ -185,8 +185,8 @@ def fid(options: argparse.Namespace) -> int:
 def fetch(options: argparse.Namespace) -> int:
     """Public files into the data folder, never during a run."""
     from bench.cli.downloading import DownloadProgress
-    from bench.data.places import data_root
-    from bench.fetch import DOWNLOADS, fetch, fetched_path
+    from bench.downloads import DOWNLOADS, data_root, fetched_path
+    from bench.fetch import fetch
 
     root = data_root()
     if options.name is None:

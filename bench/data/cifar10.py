@@ -17,8 +17,9 @@ import numpy.typing as npt
 from bench.data.archives import check_size, tar_members
 from bench.data.folder import FileImages, file_images, names_of
 from bench.data.images import ArrayImages, fingerprint
-from bench.data.places import ROOT_VARIABLE, Split, data_root
+from bench.data.places import Split, cifar10_place
 from bench.data.sources import open_source
+from bench.downloads import data_root
 from bench.errors import BadData, MissingData
 
 SIDE: Final = 32
@@ -33,21 +34,6 @@ BATCHES: Final = {
     "test": ("test_batch.bin",),
     "all": (*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"),
 }
-NAMES: Final = ("cifar10-jpeg", "cifar10")
-"""Of folders and archives with images."""
-PARTS: Final = ("train", "test")
-BINARY: Final = tuple(
-    f"{folder}{name}" for folder in ("cifar10/", "") for name in ("cifar-10-batches-bin", "cifar-10-binary.tar.gz")
-)
-PICKLES: Final = tuple(
-    f"{folder}{name}" for folder in ("cifar10/", "") for name in ("cifar-10-batches-py", "cifar-10-python.tar.gz")
-)
-IMAGE_ARCHIVES: Final = tuple(
-    f"{folder}{name}{suffix}"
-    for folder in ("cifar10-jpeg/", "cifar10/", "")
-    for name in NAMES
-    for suffix in (".tar.xz", ".tar.gz", ".tar", ".zip")
-)
 
 
 def load_cifar10(split: Split = "test", root: str | None = None) -> ArrayImages | FileImages:
@@ -59,24 +45,8 @@ def load_cifar10(split: Split = "test", root: str | None = None) -> ArrayImages 
     first n of them mix the classes.
     Raises MissingData when there is neither, and BadData when what is there is damaged or not complete.
     """
-    base = data_root(root)
-    binary = _first(base, BINARY)
-    if binary is not None:
-        return _binary(binary, split)
-    images = _first(base, IMAGE_ARCHIVES) or _first(base, tuple(f"{name}/{part}" for name in NAMES for part in PARTS))
-    if images is not None:
-        return _images(images.parent if images.name in PARTS else images, split)
-    pickled = _first(base, PICKLES)
-    hint = f" ({pickled} is the python version, a pickle, which is never opened)" if pickled else ""
-    raise MissingData(
-        f"cifar10: not found in {base}{hint}; put cifar-10-binary.tar.gz (the binary version) there, or an archive or "
-        f"folder cifar10-jpeg with train/<class>/ and test/<class>/, or point `root` or the environment variable "
-        f"{ROOT_VARIABLE} at the folder that has one"
-    )
-
-
-def _first(base: Path, candidates: tuple[str, ...]) -> Path | None:
-    return next((base / name for name in candidates if (base / name).exists()), None)
+    kind, place = cifar10_place(data_root(root))
+    return _binary(place, split) if kind == "binary" else _images(place, split)
 
 
 def _binary(path: Path, split: Split) -> ArrayImages:

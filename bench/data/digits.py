@@ -9,7 +9,6 @@ bilinear it keeps the strokes crisp; against repeating pixels it shows no blocks
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import zlib
 from pathlib import Path
 from typing import Final
@@ -18,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.images import ArrayImages, fingerprint, held_out
-from bench.data.places import Split
-from bench.errors import BadData, MissingData
+from bench.data.places import Split, digits_path
+from bench.errors import BadData
 
 SIZE: Final = 16
 ORIGINAL_SIZE: Final = 8
@@ -51,17 +50,6 @@ def load_digits(split: Split = "test") -> ArrayImages:
         fingerprint=fingerprint("digits", split, PREPARATION, [table.astype("<i8").tobytes()]),
         inputs=(path,),
     )
-
-
-def digits_path() -> Path:
-    """The file inside the scikit-learn package, found without importing the package (3 s)."""
-    spec = importlib.util.find_spec("sklearn")
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingData("digits: scikit-learn, which carries the images, is not installed; pip install scikit-learn")
-    path = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
-    if not path.is_file():
-        raise MissingData(f"digits: expected the images in {path}, which is not there; reinstall scikit-learn")
-    return path
 
 
 def enlarge(images: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

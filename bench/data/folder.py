@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.data.decode import Resize, bombs_refused, decode
 from bench.data.images import check_slice, fingerprint, scaled
-from bench.data.places import Split, data_root
+from bench.data.places import Split, folder_path
 from bench.data.sources import FolderSource, ImageSource, open_source
 from bench.errors import BadData, ParamError
 
@@ -84,7 +84,7 @@ def load_folder(
     """
     if not 1 <= image_size <= MAX_IMAGE_SIZE:
         raise ParamError(f"folder: image_size must be between 1 and {MAX_IMAGE_SIZE}, got {image_size}")
-    source = open_source(_resolved(path))
+    source = open_source(folder_path(path))
     return file_images("folder", source, names_of(source, split), image_size, channels, resize, split, "by name")
 
 
@@ -125,12 +125,6 @@ def names_of(source: ImageSource, split: Split) -> tuple[str, ...]:
             f"make a folder {split!r} in it, or use split: all"
         )
     return names
-
-
-def _resolved(path: str) -> Path:
-    """The path from here, or, when there is nothing here, from the data root."""
-    here = Path(path).expanduser()
-    return here if here.is_absolute() or here.exists() else data_root() / here
 
 
 def _inputs(source: ImageSource) -> tuple[Path, ...]:

@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from bench.data.idx import read_idx
 from bench.data.images import ArrayImages, fingerprint, held_out
-from bench.data.places import Split, data_root, first_existing
+from bench.data.places import Split, mnist_files
+from bench.downloads import data_root
 from bench.errors import BadData
 
 SIDE: Final = 28
-FOLDERS: Final = ("mnist", "MNIST/raw", ".")
 TEST_PER_CLASS: Final = 100
 """Of about 1,000 in the original test images, when those are divided."""
 SPLIT_SEED: Final = "mnist-t10k-split-0"
@@ -29,8 +29,7 @@ def load_mnist(
     100 of every class to test and the other 9,000 to train; the fingerprint then says mnist-t10k.
     Raises MissingData when the files are not under the data root, and BadData when they are damaged.
     """
-    parts = ("t10k",) if divide_test else {"train": ("train",), "test": ("t10k",), "all": ("train", "t10k")}[split]
-    loaded = [_part(part, data_root(root)) for part in parts]
+    loaded = [_part(*pair) for pair in mnist_files(split, data_root(root), divide_test=divide_test)]
     images = np.concatenate([images for images, _, _ in loaded])
     labels = np.concatenate([labels for _, labels, _ in loaded])
     preparation = f"{size}x{size}"
@@ -51,9 +50,10 @@ def load_mnist(
     )
 
 
-def _part(part: str, root: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], tuple[Path, Path]]:
+def _part(
+    images_path: Path, labels_path: Path
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], tuple[Path, Path]]:
     """Images [N, 28, 28] and labels [N] of one pair of files."""
-    images_path, labels_path = _find(part, "images-idx3", root), _find(part, "labels-idx1", root)
     images, labels = read_idx(images_path, 3), read_idx(labels_path, 1)
     if images.shape[1:] != (SIDE, SIDE):
         raise BadData(f"{images_path}: images are {images.shape[1]}x{images.shape[2]}, expected {SIDE}x{SIDE}")
@@ -62,14 +62,3 @@ def _part(part: str, root: Path) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.
     if labels.max() > 9:
         raise BadData(f"{labels_path}: a label is {labels.max()}, expected 0..9")
     return images, labels, (images_path, labels_path)
-
-
-def _find(part: str, kind: str, root: Path) -> Path:
-    names = [f"{part}-{kind}-ubyte", f"{part}-{kind.replace('-', '.')}-ubyte"]
-    candidates = tuple(
-        f"{folder}/{name}{suffix}".removeprefix("./") for folder in FOLDERS for name in names for suffix in ("", ".gz")
-    )
-    put = f"put the original file {names[0]}.gz into {root / 'mnist'}"
-    if part == "train":
-        put += " (with the test images only, use split: test, or divide_test: true)"
-    return first_existing("mnist", root, candidates, put)

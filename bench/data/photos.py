@@ -9,7 +9,6 @@ Halving is the mean of 2x2 pixels, rounded half up: whole numbers, the same on e
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from bench.data.images import ArrayImages, fingerprint
-from bench.data.places import Split
+from bench.data.places import Split, photos_folder
 from bench.errors import BadData, MissingData
 
 SIZE: Final = 32
@@ -76,16 +75,6 @@ def load_photos(split: Split = "test") -> ArrayImages:
         fingerprint=fingerprint("photos", split, PREPARATIONS[split], [pixels.tobytes()]),
         inputs=tuple(folder / name for name in names),
     )
-
-
-def photos_folder() -> Path:
-    """The folder inside the scikit-image package, found without importing the package."""
-    spec = importlib.util.find_spec("skimage")
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingData(
-            "photos: scikit-image, which carries the photographs, is not installed; pip install scikit-image"
-        )
-    return Path(spec.submodule_search_locations[0]) / "data"
 
 
 def read_photo(path: Path) -> Pixels:

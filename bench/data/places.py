@@ -1,25 +1,105 @@
-"""Where data sets lie on this machine. Free of torch."""
+"""Where data sets lie on this machine. Free of torch and reads no image, so that a plan can say what is missing."""
 
 from __future__ import annotations
 
-import os
+import importlib.util
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
+from bench.downloads import ROOT_VARIABLE, by_hand, data_root
 from bench.errors import MissingData
 
 Split = Literal["train", "test", "all"]
 
-ROOT_VARIABLE = "BENCH_DATA"
-DEFAULT_ROOT = "~/.cache/denoiser-bench/data"
+MNIST_FOLDERS: Final = ("mnist", "MNIST/raw", ".")
+MNIST_PARTS: Final = {"train": ("train",), "test": ("t10k",), "all": ("train", "t10k")}
+
+CIFAR10_NAMES: Final = ("cifar10-jpeg", "cifar10")
+"""Of folders and archives with images."""
+CIFAR10_PARTS: Final = ("train", "test")
+CIFAR10_BINARY: Final = tuple(
+    f"{folder}{name}" for folder in ("cifar10/", "") for name in ("cifar-10-batches-bin", "cifar-10-binary.tar.gz")
+)
+CIFAR10_PICKLES: Final = tuple(
+    f"{folder}{name}" for folder in ("cifar10/", "") for name in ("cifar-10-batches-py", "cifar-10-python.tar.gz")
+)
+CIFAR10_ARCHIVES: Final = tuple(
+    f"{folder}{name}{suffix}"
+    for folder in ("cifar10-jpeg/", "cifar10/", "")
+    for name in CIFAR10_NAMES
+    for suffix in (".tar.xz", ".tar.gz", ".tar", ".zip")
+)
 
 
-def data_root(root: str | None = None) -> Path:
-    """The folder data sets are looked for in: the argument, else $BENCH_DATA, else ~/.cache/denoiser-bench/data.
+def digits_path() -> Path:
+    """The file inside the scikit-learn package, found without importing the package (3 s). Raises MissingData."""
+    path = _package_folder("sklearn")
+    if path is None:
+        raise MissingData("digits: scikit-learn, which carries the images, is not installed; pip install scikit-learn")
+    path = path / "datasets" / "data" / "digits.csv.gz"
+    if not path.is_file():
+        raise MissingData(f"digits: expected the images in {path}, which is not there; reinstall scikit-learn")
+    return path
 
-    An empty argument or variable counts as absent. The folder need not exist.
+
+def photos_folder() -> Path:
+    """The folder inside the scikit-image package, found without importing the package. Raises MissingData."""
+    path = _package_folder("skimage")
+    if path is None:
+        raise MissingData(
+            "photos: scikit-image, which carries the photographs, is not installed; pip install scikit-image"
+        )
+    return path / "data"
+
+
+def mnist_files(split: Split, root: Path, *, divide_test: bool = False) -> tuple[tuple[Path, Path], ...]:
+    """(images, labels) of each original pair of files that a split is made of. Raises MissingData."""
+    parts = ("t10k",) if divide_test else MNIST_PARTS[split]
+    return tuple((_mnist_file(part, "images-idx3", root), _mnist_file(part, "labels-idx1", root)) for part in parts)
+
+
+def _mnist_file(part: str, kind: str, root: Path) -> Path:
+    names = [f"{part}-{kind}-ubyte", f"{part}-{kind.replace('-', '.')}-ubyte"]
+    candidates = tuple(
+        f"{folder}/{name}{suffix}".removeprefix("./")
+        for folder in MNIST_FOLDERS
+        for name in names
+        for suffix in ("", ".gz")
+    )
+    put = f"run `bench fetch mnist`, or put the original file {names[0]}.gz into {root / 'mnist'}"
+    if part == "train":
+        put += " (with the test images only, use split: test, or divide_test: true)"
+    return first_existing("mnist", root, candidates, put)
+
+
+def cifar10_place(root: Path) -> tuple[Literal["binary", "images"], Path]:
+    """The binary version, a folder or an archive, or else images in train/<class>/ and test/<class>/.
+
+    Raises MissingData when there is neither.
     """
-    return Path(root or os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT).expanduser().absolute()
+    binary = _first(root, CIFAR10_BINARY)
+    if binary is not None:
+        return "binary", binary
+    folders = tuple(f"{name}/{part}" for name in CIFAR10_NAMES for part in CIFAR10_PARTS)
+    images = _first(root, CIFAR10_ARCHIVES) or _first(root, folders)
+    if images is not None:
+        return "images", images.parent if images.name in CIFAR10_PARTS else images
+    pickled = _first(root, CIFAR10_PICKLES)
+    hint = f" ({pickled} is the python version, a pickle, which is never opened)" if pickled else ""
+    raise MissingData(
+        f"cifar10: not found in {root}{hint}; {by_hand('cifar10', root)}, or an archive or folder cifar10-jpeg with "
+        f"train/<class>/ and test/<class>/, or point `root` or the environment variable {ROOT_VARIABLE} at the folder "
+        "that has one"
+    )
+
+
+def folder_path(path: str) -> Path:
+    """The path from here, or, when there is nothing here, from the data root. Raises MissingData."""
+    here = Path(path).expanduser()
+    found = here if here.is_absolute() or here.exists() else data_root() / here
+    if not found.exists():
+        raise MissingData(f"{found}: no such folder or archive; put the images there, or correct the path")
+    return found
 
 
 def first_existing(name: str, root: Path, candidates: tuple[str, ...], put: str) -> Path:
@@ -27,11 +107,20 @@ def first_existing(name: str, root: Path, candidates: tuple[str, ...], put: str)
 
     Raises MissingData naming the data set, every place looked at, and what to put where.
     """
-    for candidate in candidates:
-        if (root / candidate).exists():
-            return root / candidate
+    found = _first(root, candidates)
+    if found is not None:
+        return found
     looked = ", ".join(candidates)
     raise MissingData(
         f"{name}: not found in {root} (looked for {looked}); {put}, or point `root` or the environment variable "
         f"{ROOT_VARIABLE} at the folder that has it"
     )
+
+
+def _first(root: Path, candidates: tuple[str, ...]) -> Path | None:
+    return next((root / name for name in candidates if (root / name).exists()), None)
+
+
+def _package_folder(name: str) -> Path | None:
+    spec = importlib.util.find_spec(name)
+    return None if spec is None or not spec.submodule_search_locations else Path(spec.submodule_search_locations[0])

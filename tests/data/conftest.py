@@ -12,7 +12,7 @@ from PIL import Image
 def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Remembered hashes go where the test can see them, and the user's own data is not found by accident."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("bench.data.places.DEFAULT_ROOT", str(tmp_path / "no-data"))
+    monkeypatch.setattr("bench.downloads.DEFAULT_ROOT", str(tmp_path / "no-data"))
 
 
 @pytest.fixture

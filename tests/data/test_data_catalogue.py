@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.places import data_root
+from bench.downloads import data_root
 from bench.errors import ParamError
 from bench.registry import DATASETS, check_params, load_builtins
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.downloads import DOWNLOADS, Download, Remote, fetched_path, find_download
 from bench.errors import BadData, MissingData, SaveError, UnknownName
-from bench.fetch import DOWNLOADS, Download, Remote, fetch, fetched_path, find_download
+from bench.fetch import fetch
 
 CONTENT = random.Random(0).randbytes(1_000_000)
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
