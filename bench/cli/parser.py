@@ -13,7 +13,7 @@ EPILOG = """exit codes:
   0    everything asked for was measured
   1    a regression was found, or a claim failed
   2    bad input: nothing was run
-  3    some cells failed or were skipped; the others are saved
+  3    some cells failed or were skipped, or a comparison is left open; the others are saved
   4    results cannot be saved
   130  interrupted; the same command continues where it stopped
 """
@@ -32,6 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     _plan(verbs)
     _run(verbs)
     _report(verbs)
+    _compare(verbs)
+    _check(verbs)
     _list(verbs)
     _inspect(verbs)
     _train(verbs)
@@ -75,6 +77,42 @@ def _report(verbs: Verbs) -> None:
     verb.add_argument(
         "--format", default="md,html", metavar="LIST", help="any of md, html, csv, tex (default: md,html)"
     )
+    _json(verb)
+
+
+SIDE = "a run's, a suite's or the results folder, a file of records, or pytest-benchmark's JSON"
+
+
+def _compare(verbs: Verbs) -> None:
+    verb = _verb(verbs, "compare", "say what changed between two sets of results; exit 1 when something got worse")
+    verb.add_argument("base", type=Path, metavar="BASE", help=SIDE)
+    verb.add_argument("new", type=Path, metavar="NEW", help="the same, of the results to judge")
+    _verdict_arguments(verb)
+
+
+def _check(verbs: Verbs) -> None:
+    verb = _verb(verbs, "check", "hold a run against a baseline and against the claims of its suite")
+    verb.add_argument("run", type=Path, metavar="RUN", help="a run's, a suite's or the results folder")
+    verb.add_argument("--baseline", type=Path, metavar="FILE", help=f"{SIDE} (default: claims only)")
+    _verdict_arguments(verb)
+
+
+def _verdict_arguments(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--tolerance", action="append", default=[], metavar="NAME=VALUE",
+        help="the smallest change that matters of a kind or a metric: timing=5%%, latency=3%%, kid=0.001",
+    )  # fmt: skip
+    verb.add_argument(
+        "--across", action="append", default=[], metavar="FIELD",
+        help="compare although this differs, such as packages.torch or machine.*; may be given several times",
+    )  # fmt: skip
+    verb.add_argument("--all", action="store_true", help="name what is unchanged, too")
+    verb.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
+    verb.add_argument(
+        "--export", nargs=2, action="append", default=[], metavar=("FORMAT", "FILE"),
+        help="write the new numbers for another service; FORMAT is bencher or github-action-benchmark",
+    )  # fmt: skip
+    _plugins(verb)
     _json(verb)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.cli.text import print_json, print_line, print_table
+from bench.cli.verdicts import check, compare
 from bench.contracts import Value
 from bench.errors import ExitCode, UserError
 from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS, Registry, check_params, load_plugins
@@ -124,9 +125,10 @@ def inspect(options: argparse.Namespace) -> int:
         given[name] = scalar(value)
     params = check_params(entry, given)
     shape = _shape(options.shape) if options.shape else None
+    from bench.diffusion.restoring import as_denoiser
     from bench.measure.inspect import inspect_denoiser
 
-    facts = inspect_denoiser(entry.factory(**params), shape)
+    facts = inspect_denoiser(as_denoiser(entry.factory(**params), shape), shape)
     if options.json:
         print_json({"model": entry.name, "params": params, **facts.as_json()})
         return ExitCode.OK
@@ -218,6 +220,8 @@ VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "plan": plan,
     "run": run,
     "report": report,
+    "compare": compare,
+    "check": check,
     "list": list_names,
     "inspect": inspect,
     "train": train,

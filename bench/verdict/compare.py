@@ -38,7 +38,7 @@ def compare(base: Side, new: Side, rules: Rules | None = None) -> Comparison:
     Metrics that are not registered here are judged by their unit, so load the plug-ins they come from before.
     """
     rules = rules or Rules(Tolerances())
-    spec_of = _specs({**base.specs, **new.specs}, (*base.records, *new.records))
+    spec_of = specs_of({**base.specs, **new.specs}, (*base.records, *new.records))
     places: dict[tuple[str | None, str | None], tuple[Difference, ...]] = {}
 
     def place(before: Record, after: Record) -> tuple[Difference, ...]:
@@ -57,7 +57,7 @@ def compare(base: Side, new: Side, rules: Rules | None = None) -> Comparison:
     return Comparison(base.name, new.name, tuple(_consequences(verdicts)), tuple(_notes(base, new, verdicts)))
 
 
-def _specs(known: Mapping[str, MetricSpec], records: Iterable[Record]) -> Mapping[str, MetricSpec]:
+def specs_of(known: Mapping[str, MetricSpec], records: Iterable[Record]) -> Mapping[str, MetricSpec]:
     """What each metric is: as registered, as a side says, or guessed from its records."""
     found: dict[str, MetricSpec] = {}
     for record in records:
@@ -107,12 +107,12 @@ def _judge(pair: Pair, spec: MetricSpec, place: Place, rules: Rules) -> Iterator
         return
     before, after = numbers(base), numbers(new)
     for key, records in after.items():
-        if _is_judged(records[0], spec):
+        if is_judged(records[0], spec):
             yield _number(before.get(key), records, spec, rules, _replicates(before, after, records[0]))
     for key, records in before.items():
-        if key not in after and _is_judged(records[0], spec):
+        if key not in after and is_judged(records[0], spec):
             said = "BASE has this number and NEW has not"
-            yield replace(_verdict(Outcome.MISSING, new, spec, said), at=_what(records[0]))
+            yield replace(_verdict(Outcome.MISSING, new, spec, said), at=what(records[0]))
 
 
 def _kind_here(spec: MetricSpec) -> MetricKind:
@@ -120,7 +120,7 @@ def _kind_here(spec: MetricSpec) -> MetricKind:
     return "timing" if spec.kind == "memory" and spec.unit == "s" else spec.kind
 
 
-def _is_judged(record: Record, spec: MetricSpec) -> bool:
+def is_judged(record: Record, spec: MetricSpec) -> bool:
     """Spreads, floors and resamples stand beside a score; they are none themselves."""
     return spec.kind != "quality" or record.at.get(STATISTIC, VALUE) == VALUE
 
@@ -146,7 +146,7 @@ def _number(
     empty = _verdict(
         Outcome.NEW, Group(after[0].cell, after[0].metric, "", tuple(after)), spec, "BASE has not this number"
     )
-    empty = replace(empty, at=_what(after[0]))
+    empty = replace(empty, at=what(after[0]))
     if before is None:
         return empty
     recipe = next((name for name in PICTURE_RECIPE if before[0].at.get(name) != after[0].at.get(name)), None)
@@ -185,10 +185,10 @@ def _resamples(record: Record) -> bool:
 
 
 def _besides(record: Record) -> Mapping[str, Scalar]:
-    return {name: value for name, value in _what(record).items() if name not in (STATISTIC, "of")}
+    return {name: value for name, value in what(record).items() if name not in (STATISTIC, "of")}
 
 
-def _what(record: Record) -> Mapping[str, Scalar]:
+def what(record: Record) -> Mapping[str, Scalar]:
     """What a number is of."""
     return {name: value for name, value in record.at.items() if name not in FACTS | PICTURE_RECIPE}
 

@@ -61,7 +61,7 @@ def judge_timed(
     before: Sequence[Record], after: Sequence[Record], spec: MetricSpec, empty: Verdict, tolerance: Tolerance
 ) -> Verdict:
     """Seconds: by the interval of their ratio."""
-    one, other = _blocks(before), _blocks(after)
+    one, other = blocks(before), blocks(after)
     was, now = statistics.median(one.values()), statistics.median(other.values())
     if [each.values for each in before] == [each.values for each in after] and before[0].started == after[0].started:
         return _with_numbers(empty, Outcome.UNCHANGED, was, now, "the same measurement on both sides")
@@ -87,7 +87,7 @@ def _share(tolerance: Tolerance, was: float, now: float) -> float:
     return tolerance.of(was, now) / max(was, now)
 
 
-def _blocks(records: Iterable[Record]) -> dict[str, float]:
+def blocks(records: Iterable[Record]) -> dict[str, float]:
     """Visits with the median of their values; the values of what was visited once are blocks of their own."""
     found: dict[str, list[float]] = {}
     for record in records:

@@ -62,6 +62,11 @@ def pairs(base: Iterable[Record], new: Iterable[Record]) -> tuple[Pair, ...]:
     return tuple(found)
 
 
+def groups(records: Iterable[Record]) -> tuple[Group, ...]:
+    """Every metric of every cell, in the order of first appearance."""
+    return tuple(group for found in _by_cell(records).values() for group in found)
+
+
 def numbers(group: Group) -> Mapping[Hashable, tuple[Record, ...]]:
     """The different numbers of a group, by what they are of."""
     found: dict[Hashable, list[Record]] = {}

@@ -22,7 +22,7 @@ def written(value: float, scale: Scale, low: float | None = None, high: float | 
 
 def percent(ratio: float) -> str:
     """A ratio as a signed change: 1.053 is `+5.3 %`, 0.5 is `-50 %`, and 1 is `0 %`."""
-    change = 100 * (ratio - 1)
+    change = round(100 * (ratio - 1), 9)
     if abs(change) >= 1e4:
         return f"{ratio:,.3g} times"
     size = abs(change)

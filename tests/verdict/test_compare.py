@@ -173,7 +173,7 @@ class TestRowsOfTheTable:
         assert verdict.outcome is Outcome.REGRESSED
         assert verdict.low is not None and verdict.high is not None
         assert 1.1 < verdict.low <= 1.2 <= verdict.high < 1.3
-        assert "+20.0 % [" in verdict.sentence and "more than the 10 % that matter" in verdict.sentence
+        assert "+20 % [" in verdict.sentence and "more than the 10 % that matter" in verdict.sentence
 
     def test_a_time_that_fell_is_an_improvement(self, record: MakeRecord) -> None:
         assert only(timed(record, SLOWER), timed(record, STEADY)).outcome is Outcome.IMPROVED

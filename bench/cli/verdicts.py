@@ -1,0 +1,123 @@
+"""The verbs that give verdicts: compare and check."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cli.text import print_json, print_line
+from bench.errors import SuiteError, UserError
+from bench.registry import load_plugins
+
+if TYPE_CHECKING:
+    from bench.verdict.claims import ClaimResult
+    from bench.verdict.outcome import Comparison
+    from bench.verdict.sides import Side
+
+
+def compare(options: argparse.Namespace) -> int:
+    """Two sets of results, and what changed from the one to the other."""
+    from bench.verdict.sides import load_side
+
+    load_plugins(options.plugin)
+    new = load_side(options.new)
+    comparison = _compared(load_side(options.base), new, options)
+    tell(comparison, options, "bench compare")
+    _export(new, options)
+    return comparison.exit_code
+
+
+def check(options: argparse.Namespace) -> int:
+    """A run against a baseline, and against the claims of its own suite."""
+    from dataclasses import replace
+
+    from bench.verdict.outcome import Comparison
+    from bench.verdict.sides import load_side
+
+    load_plugins(options.plugin)
+    run = load_side(options.run)
+    claims, problems = _claims(run)
+    if options.baseline is None and not claims:
+        raise UserError(f"{options.run}: nothing to check: its suite has no claims; give a --baseline to compare with")
+    comparison = (
+        Comparison("", run.name, ())
+        if options.baseline is None
+        else _compared(load_side(options.baseline), run, options)
+    )
+    comparison = replace(comparison, claims=claims, notes=(*comparison.notes, *problems))
+    tell(comparison, options, "bench check")
+    _export(run, options)
+    return comparison.exit_code
+
+
+def tell(comparison: Comparison, options: argparse.Namespace, title: str) -> None:
+    """Print a comparison, and write it wherever it was asked for: JUnit XML, annotations, the job's summary."""
+    from bench.report.ci import add_to_summary, as_json, junit, workflow_commands, write_text
+    from bench.report.verdicts import markdown, text_lines
+
+    if options.json:
+        print_json(as_json(comparison))
+    else:
+        for line in text_lines(comparison, everything=options.all):
+            print_line(line)
+    if options.junit:
+        write_text(options.junit, junit(comparison, title))
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        # Both streams are read for commands; standard output must stay one JSON document.
+        stream = sys.stderr if options.json else sys.stdout
+        stream.writelines(f"{line}\n" for line in workflow_commands(comparison))
+    add_to_summary(markdown(comparison, title))
+
+
+def _compared(base: Side, new: Side, options: argparse.Namespace) -> Comparison:
+    from bench.verdict.compare import Rules, compare
+    from bench.verdict.tolerances import check_known, read_tolerances
+
+    tolerances = read_tolerances(options.tolerance)
+    check_known(tolerances, [record.metric for record in (*base.records, *new.records)])
+    return compare(base, new, Rules(tolerances, tuple(options.across)))
+
+
+def _claims(side: Side) -> tuple[tuple[ClaimResult, ...], tuple[str, ...]]:
+    """The claims of every run's suite, and what stood in the way of reading them."""
+    from bench.analysis.results import collect
+    from bench.store.files import load_run
+    from bench.suite.expand import expand
+    from bench.suite.read import parse_suite
+    from bench.verdict.claims import evaluate
+
+    found: list[ClaimResult] = []
+    problems: list[str] = []
+    for folder in side.folders:
+        run = load_run(folder)
+        try:
+            suite = parse_suite(run.info.suite_text, run.info.suite_path or run.info.suite)
+        except SuiteError as error:
+            problems.append(f"the suite kept with {folder} cannot be read, so its claims are not checked: {error}")
+            continue
+        try:
+            planned = expand(suite)
+        except UserError:
+            planned = ()  # a plug-in that is not here: the records say which cells there are
+        found += evaluate(suite.claims, collect(run.records, planned))
+    return tuple(found), tuple(problems)
+
+
+def _export(side: Side, options: argparse.Namespace) -> None:
+    """The numbers of one side for other services."""
+    from bench.report.ci import write_text
+    from bench.report.exports import FORMATS, files
+    from bench.verdict.values import values
+
+    for name, target in options.export:
+        if name not in FORMATS:
+            raise UserError(f"--export {name}: unknown format (known: {', '.join(FORMATS)})")
+        written: Mapping[Path, str] = files(name, Path(target), values(side))
+        for path, text in written.items():
+            write_text(path, text)
+            if not options.json:
+                print_line(f"export: {path}")
