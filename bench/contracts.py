@@ -46,8 +46,9 @@ class ScheduleSpec:
 class Weights:
     """Where a network's numbers come from; printed under every table."""
 
-    origin: Literal["pretrained", "trained", "random"]
-    """pretrained: published by others. trained: by `bench train`. random: may be timed, never scored."""
+    origin: Literal["pretrained", "trained", "random", "none"]
+    """pretrained: published by others. trained: by `bench train`. random: may be timed, never scored. none: the method
+    has no learned numbers."""
     source: str = ""
     """A file name, a recipe name or an address."""
     sha256: str | None = None
@@ -82,6 +83,37 @@ class Denoiser:
     """stage(t) for t in 0..num_train_timesteps-1: which variant runs, 0 the full one. None: one variant."""
     inputs: tuple[Path, ...] = ()
     """Files whose content the numbers depend on (the checkpoint); a changed file makes old results stale."""
+
+
+Restore = Callable[["Tensor", "Tensor"], "Tensor"]
+"""(noisy [B, C, H, W] float32, sigma [B] float32) -> clean [B, C, H, W], for images in [0, 1].
+
+noisy is the clean image plus noise of standard deviation sigma, not cut to [0, 1]. An nn.Module where something was
+learned, so that it is placed and counted; a function otherwise."""
+
+
+@dataclass(frozen=True, eq=False)
+class Restorer:
+    """A method that cleans an image in one call and walks no chain: a filter, or a network trained to.
+
+    Where a suite names one, the harness makes a denoiser of it that predicts x_0: at timestep t it is given
+    x_t / sqrt(abar_t) in [0, 1] and sigma_t = sqrt((1 - abar_t) / abar_t) / 2, so it meets the very noise that the
+    denoisers meet, and is timed and counted as they are.
+    """
+
+    restore: Restore
+    schedule: ScheduleSpec
+    """The chain whose timesteps a suite counts in."""
+    weights: Weights
+    image_shape: tuple[int, int, int] | None = None
+    """(C, H, W) it was made for; None: any."""
+    tuned_at: int | None = None
+    """Steps of noise whose sigma it is told whatever the image has: a method that was tuned for one noise level.
+    None: the true sigma."""
+    paper: str = ""
+    """Where the method is described, for the footnotes."""
+    inputs: tuple[Path, ...] = ()
+    """Files whose content the numbers depend on (the checkpoint)."""
 
 
 @runtime_checkable

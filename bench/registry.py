@@ -19,14 +19,16 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from bench.contracts import Dataset, Denoiser, MetricFunction, MetricKind, MetricSpec, Need, Sampler, Value
+from bench.contracts import Dataset, Denoiser, MetricFunction, MetricKind, MetricSpec, Need, Restorer, Sampler, Value
 from bench.errors import ParamError, UnknownName, UserError, did_you_mean
+from bench.outlook import NOTHING_KNOWN, Outlook, Stages, Work
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 CATALOGUES = (
     "models.catalogue",
     "models.missing_u",
+    "models.baselines",
     "bench.data.catalogue",
     "bench.diffusion.catalogue",
     "bench.measure.catalogue",
@@ -62,6 +64,8 @@ class Entry(Generic[F]):
     """`module:function` or the plug-in file, for collision messages and `bench list`."""
     spec: MetricSpec | None = None
     """For metrics only."""
+    outlook: Outlook = NOTHING_KNOWN
+    """What can be said before it is built."""
 
     @property
     def summary(self) -> str:
@@ -96,13 +100,13 @@ class Registry(Generic[F]):
         self.kind = kind
         self._entries: dict[str, Entry[F]] = {}
 
-    def add(self, name: str, factory: F, spec: MetricSpec | None = None) -> None:
+    def add(self, name: str, factory: F, spec: MetricSpec | None = None, outlook: Outlook = NOTHING_KNOWN) -> None:
         """Register a factory. Raises UserError when another factory already has the name."""
         origin = f"{factory.__module__}:{factory.__qualname__}"
         known = self._entries.get(name)
         if known is not None and known.origin != origin:
             raise UserError(f"two {self.kind}s are called {name!r}: {known.origin} and {origin}; rename one of them")
-        self._entries[name] = Entry(name, factory, origin, spec)
+        self._entries[name] = Entry(name, factory, origin, spec, outlook)
 
     def get(self, name: str) -> Entry[F]:
         """The entry called `name`. Raises UnknownName with close matches and the whole list."""
@@ -124,25 +128,27 @@ class Registry(Generic[F]):
         return name in self._entries
 
 
-MODELS: Registry[Callable[..., Denoiser]] = Registry("model")
+MODELS: Registry[Callable[..., Denoiser | Restorer]] = Registry("model")
 DATASETS: Registry[Callable[..., Dataset]] = Registry("data set")
 SAMPLERS: Registry[Callable[..., Sampler]] = Registry("sampler")
 METRICS: Registry[MetricFunction] = Registry("metric")
 
 
-def register_model(name: str) -> Callable[[F], F]:
-    """Register `factory(**params) -> Denoiser` under a name a suite can write."""
-    return _decorator(MODELS, name)
+def register_model(
+    name: str, *, missing: Callable[..., Iterable[str]] | None = None, stages: Stages | None = None
+) -> Callable[[F], F]:
+    """Register `factory(**params) -> Denoiser`, or `-> Restorer`, under a name a suite can write."""
+    return _decorator(MODELS, name, outlook=Outlook(missing=missing, stages=stages))
 
 
-def register_dataset(name: str) -> Callable[[F], F]:
-    """Register `factory(**params) -> Dataset`."""
-    return _decorator(DATASETS, name)
+def register_dataset(name: str, *, missing: Callable[..., Iterable[str]] | None = None) -> Callable[[F], F]:
+    """Register `factory(**params) -> Dataset`. missing: see `bench.outlook.Outlook`, as all such keywords."""
+    return _decorator(DATASETS, name, outlook=Outlook(missing=missing))
 
 
-def register_sampler(name: str) -> Callable[[F], F]:
+def register_sampler(name: str, *, calls: Callable[..., tuple[int, ...]] | None = None) -> Callable[[F], F]:
     """Register `factory(schedule: ScheduleSpec, **params) -> Sampler`."""
-    return _decorator(SAMPLERS, name)
+    return _decorator(SAMPLERS, name, outlook=Outlook(calls=calls))
 
 
 def register_metric(
@@ -152,14 +158,19 @@ def register_metric(
     better: Literal["lower", "higher"] | None,
     kind: MetricKind,
     needs: Iterable[Need] = (),
+    work: Callable[..., Work] | None = None,
+    missing: Callable[..., Iterable[str]] | None = None,
 ) -> Callable[[F], F]:
     """Register `fn(subject, effort, **params) -> Iterable[Measurement]`."""
-    return _decorator(METRICS, name, MetricSpec(name, unit, better, kind, frozenset(needs)))
+    spec = MetricSpec(name, unit, better, kind, frozenset(needs))
+    return _decorator(METRICS, name, spec, Outlook(missing=missing, work=work))
 
 
-def _decorator(registry: Registry[Any], name: str, spec: MetricSpec | None = None) -> Callable[[F], F]:
+def _decorator(
+    registry: Registry[Any], name: str, spec: MetricSpec | None = None, outlook: Outlook = NOTHING_KNOWN
+) -> Callable[[F], F]:
     def register(factory: F) -> F:
-        registry.add(name, factory, spec)
+        registry.add(name, factory, spec, outlook)
         return factory
 
     return register

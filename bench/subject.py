@@ -17,9 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.contracts import Dataset, Denoiser, Network, Observe, Sampler, Scalar, StepNoise, Value
+from bench.contracts import Dataset, Denoiser, Network, Observe, Restorer, Sampler, Scalar, StepNoise, Value
 from bench.diffusion.noise import NoiseStream, batch_noise, first_noise_hash
 from bench.diffusion.parameterization import to_x0_eps
+from bench.diffusion.restoring import as_denoiser
 from bench.diffusion.schedule import NoiseSchedule, build_schedule
 from bench.errors import MeasurementError, ParamError, Unsupported, UserError
 from bench.registry import DATASETS, MODELS, SAMPLERS, Registry, check_params
@@ -235,10 +236,13 @@ def build_subject(cell: Cell, workspace: Workspace) -> Subject:
     factories do.
     """
     prepare_process(cell.conditions)
-    denoiser = _built(MODELS, cell.model)
-    if not isinstance(denoiser, Denoiser):
-        raise UserError(f"model {cell.model.name!r}: its factory gave a {type(denoiser).__name__}, expected a Denoiser")
+    model = _built(MODELS, cell.model)
+    if not isinstance(model, Denoiser | Restorer):
+        raise UserError(
+            f"model {cell.model.name!r}: its factory gave a {type(model).__name__}, expected a Denoiser or a Restorer"
+        )
     data = None if cell.data is None else _built_once(cell.data)
+    denoiser = as_denoiser(model, None if data is None else data.image_shape)
     if data is not None and tuple(data.image_shape) != tuple(denoiser.image_shape):
         assert cell.data is not None  # it was just built
         raise Unsupported(

@@ -6,18 +6,16 @@ Sizes come from `config`; `depth`, `width`, `channels` and `image_size` replace 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from bench.contracts import Denoiser, Prediction, ScheduleSpec
 from bench.registry import register_model
+from models.shapes import Config, Schedule, Shape, shipped_name, sized
 
 if TYPE_CHECKING:
     from torch import nn
 
-Config = Literal["digits", "photos", "paper"]
 Predicts = Literal["epsilon", "x0", "v"]
-Schedule = Literal["linear", "cosine", "sigmoid"]
 Attention = Literal["two", "five", "none"]
 Norm = Literal["instance", "group"]
 Blocks = Literal["residual", "no-residual", "no-residual-released"]
@@ -37,16 +35,6 @@ Solver = Literal[
 ]
 
 PAPER_B = "Calvo-Ordoñez et al., The Missing U for Efficient Diffusion Models"
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes that all networks here share."""
-
-    image_size: int
-    channels: int
-    width: int
-    depth: int
 
 
 LUCID_SHAPES: Mapping[Config, Shape] = {
@@ -82,7 +70,7 @@ def lucid_unet(
     """
     from models.lucid_unet import LucidSizes, LucidUNet
 
-    shape = _shape(LUCID_SHAPES[config], depth, width, channels, image_size)
+    shape = sized(LUCID_SHAPES[config], depth, width, channels, image_size)
     sizes = LucidSizes(shape.image_size, shape.channels, shape.width, shape.depth)
     shipped = _shipped("lucid-unet", shape, LUCID_SHAPES, prediction, noise_schedule)
     return _load(lambda: LucidUNet(sizes), shape, weights, shipped, prediction, noise_schedule)
@@ -118,7 +106,7 @@ def cunet_released(
     from models.cunet_released import ReleasedCUNet, ReleasedSizes
     from models.ode import OdeSolver
 
-    shape = _shape(CUNET_SHAPES[config], depth, width, channels, image_size)
+    shape = sized(CUNET_SHAPES[config], depth, width, channels, image_size)
     sizes = ReleasedSizes(shape.image_size, shape.channels, shape.width, shape.depth, attention, norm, blocks)
     ode = OdeSolver(solver, steps, tolerance, coupled=coupled)
     name = "-".join(
@@ -158,22 +146,12 @@ def cunet(
     from models.cunet import CUNet, CUNetSizes
     from models.ode import OdeSolver
 
-    shape = _shape(CUNET_SHAPES[config], depth, width, channels, image_size)
+    shape = sized(CUNET_SHAPES[config], depth, width, channels, image_size)
     sizes = CUNetSizes(shape.image_size, shape.channels, shape.width, shape.depth, attention, residual)
     ode = OdeSolver(solver, steps, tolerance, adjoint, coupled)
     name = "-".join(["cunet", *_attention_name(attention), *([] if residual else ["no-residual"])])
     shipped = _shipped(name, shape, CUNET_SHAPES, prediction, noise_schedule)
     return _load(lambda: CUNet(sizes, ode), shape, weights, shipped, prediction, noise_schedule)
-
-
-def _shape(config: Shape, depth: int | None, width: int | None, channels: int | None, image_size: int | None) -> Shape:
-    """The config's sizes, with those given in their place."""
-    return Shape(
-        image_size=config.image_size if image_size is None else image_size,
-        channels=config.channels if channels is None else channels,
-        width=config.width if width is None else width,
-        depth=config.depth if depth is None else depth,
-    )
 
 
 def _attention_name(attention: Attention) -> list[str]:
@@ -187,9 +165,7 @@ def _shipped(
 
     The solver is no part of it: any may be tried on the same weights, and is another network on them.
     """
-    config = next((config for config, its in shapes.items() if its == shape), "paper")
-    ships = config != "paper" and (prediction, noise_schedule) == ("v", "sigmoid")
-    return f"{config}-{name}" if ships else None
+    return shipped_name(name, shape, shapes) if (prediction, noise_schedule) == ("v", "sigmoid") else None
 
 
 def _load(

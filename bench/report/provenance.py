@@ -77,6 +77,8 @@ def weights_text(subject: Mapping[str, Scalar]) -> str:
         return ""
     if origin == "random":
         return "random numbers (times and counts do not depend on them; nothing is scored with them)"
+    if origin == "none":
+        return "none: nothing in the method was learned"
     parts = [str(origin)]
     if source := subject.get("weights.source"):
         parts.append(str(source).rsplit("/", 1)[-1])

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bench.contracts import Dataset, Denoiser, Value
+from bench.contracts import Dataset, Denoiser, Restorer, Value
 from bench.diffusion.noise import image_noise
 from bench.errors import SaveError
 from bench.passport import (
@@ -26,13 +26,15 @@ from bench.passport import (
     write_passport,
 )
 from bench.registry import DATASETS, MODELS, check_params
-from bench.train.gallery import write_gallery
+from bench.train.gallery import write_gallery, write_restored
 from bench.train.loop import Progress, Trained, train
 from bench.train.recipe import Recipe, weights_file
 from bench.train.state import recipe_fingerprint
 
 PROBE_TIMESTEPS = (0, 250, 999)
 PROBE_SEED = 0
+CLEAN_IMAGE = "clean image"
+"""What a restorer predicts, for its passport."""
 
 
 def run_recipe(
@@ -53,25 +55,26 @@ def run_recipe(
     if _is_done(recipe, weights):
         return weights
     torch.set_num_threads(threads)
-    denoiser = build_denoiser(recipe)
+    model = build_model(recipe)
     data = build_data(recipe)
     state_path = out_dir / f".{recipe.recipe}.partial"
-    trained = train(recipe, denoiser, data, state_path=state_path, device=device, on_step=on_step)
-    _save(trained, recipe, denoiser, data, recipe_name, weights)
+    trained = train(recipe, model, data, state_path=state_path, device=device, on_step=on_step)
+    _save(trained, recipe, model, data, recipe_name, weights)
     state_path.unlink(missing_ok=True)
     return weights
 
 
-def build_denoiser(recipe: Recipe) -> Denoiser:
-    """The untrained network of a recipe."""
+def build_model(recipe: Recipe) -> Denoiser | Restorer:
+    """The untrained model of a recipe."""
     entry = MODELS.get(recipe.model.name)
     return entry.factory(**check_params(entry, {**recipe.model.params, "weights": "random"}))
 
 
-def build_data(recipe: Recipe) -> Dataset:
-    """The training images of a recipe."""
+def build_data(recipe: Recipe, split: str | None = None) -> Dataset:
+    """The training images of a recipe, or another split of the same data set where it has one."""
     entry = DATASETS.get(recipe.data.name)
-    return entry.factory(**check_params(entry, recipe.data.params))
+    other = {} if split is None or "split" not in entry.parameters() else {"split": split}
+    return entry.factory(**check_params(entry, {**recipe.data.params, **other}))
 
 
 def default_folder() -> Path:
@@ -80,12 +83,16 @@ def default_folder() -> Path:
 
 
 def draw_gallery(recipe: Recipe, weights: Path) -> Path:
-    """The picture of samples beside the weights; a network that skips levels is drawn at c = 0 and c = 2."""
+    """The picture beside the weights: samples of a denoiser, at c = 0 and c = 2 where it skips levels; images of the
+    test split before and after a restorer."""
     entry = MODELS.get(recipe.model.name)
     params = {**recipe.model.params, "weights": str(weights)}
     variants = [{**params, "skip_exponent": c} for c in (0, 2)] if "skip_exponent" in entry.parameters() else [params]
-    denoisers = [entry.factory(**check_params(entry, variant)) for variant in variants]
-    return write_gallery(denoisers, weights.with_suffix(".png"))
+    built = [entry.factory(**check_params(entry, variant)) for variant in variants]
+    path = weights.with_suffix(".png")
+    if isinstance(built[0], Restorer):
+        return write_restored(built[0], build_data(recipe, split="test"), path)
+    return write_gallery([each for each in built if isinstance(each, Denoiser)], path)
 
 
 def _is_done(recipe: Recipe, weights: Path) -> bool:
@@ -95,7 +102,9 @@ def _is_done(recipe: Recipe, weights: Path) -> bool:
     return passport.recipe_sha256 == recipe_fingerprint(recipe) and passport.sha256 == file_sha256(weights)
 
 
-def _save(trained: Trained, recipe: Recipe, denoiser: Denoiser, data: Dataset, recipe_name: str, weights: Path) -> None:
+def _save(
+    trained: Trained, recipe: Recipe, model: Denoiser | Restorer, data: Dataset, recipe_name: str, weights: Path
+) -> None:
     """Write the averaged weights, then the passport: a file without one is never taken for finished."""
     dtype = getattr(torch, recipe.store_dtype)
     stored = {
@@ -120,7 +129,7 @@ def _save(trained: Trained, recipe: Recipe, denoiser: Denoiser, data: Dataset, r
             keys_sha256=keys_fingerprint((name, tuple(tensor.shape)) for name, tensor in stored.items()),
             model=recipe.model.name,
             params=params,
-            prediction=str(denoiser.prediction),
+            prediction=str(model.prediction) if isinstance(model, Denoiser) else CLEAN_IMAGE,
             ema=True,
             steps=recipe.train.steps,
             dtype=recipe.store_dtype,
@@ -133,18 +142,22 @@ def _save(trained: Trained, recipe: Recipe, denoiser: Denoiser, data: Dataset, r
             made_with=trained.made_with,
             seconds=round(trained.seconds, 1),
             curve=tuple((step, float(f"{loss:.6g}")) for step, loss in trained.curve),
-            facts={"schedule": ", ".join(f"{key}={value}" for key, value in asdict(denoiser.schedule).items())},
-            probe=golden_probe(denoiser, stored),
+            facts={"schedule": ", ".join(f"{key}={value}" for key, value in asdict(model.schedule).items())},
+            probe=golden_probe(model, stored),
         ),
         weights,
     )
 
 
-def golden_probe(denoiser: Denoiser, weights: dict[str, Tensor]) -> GoldenProbe:
-    """The answers of the network, with these weights as they are stored, to one seeded noise image."""
-    network = cast(nn.Module, denoiser.network).cpu().eval()
+def golden_probe(model: Denoiser | Restorer, weights: dict[str, Tensor]) -> GoldenProbe:
+    """The answers of the network, with these weights as they are stored, to one seeded noise image.
+
+    A restorer is given the timesteps for sigma; those that ship do not read it.
+    """
+    network = cast(nn.Module, model.network if isinstance(model, Denoiser) else model.restore).cpu().eval()
     network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    x_t = image_noise(PROBE_SEED, 0, "probe", denoiser.image_shape)[None]
+    assert model.image_shape is not None  # what is trained was built for images of one shape
+    x_t = image_noise(PROBE_SEED, 0, "probe", model.image_shape)[None]
     means, stds = [], []
     with torch.inference_mode():
         for t in PROBE_TIMESTEPS:

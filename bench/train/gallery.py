@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from bench.contracts import Denoiser
-from bench.diffusion.noise import NoiseStream
+from bench.contracts import Dataset, Denoiser, Restorer
+from bench.diffusion.noise import NoiseStream, batch_noise
 from bench.diffusion.parameterization import to_x0_eps
+from bench.diffusion.restoring import as_denoiser
 from bench.diffusion.samplers import build_ddpm
 from bench.diffusion.schedule import build_schedule
 
@@ -22,6 +23,8 @@ TIMESTEPS = 250
 SEED = 0
 SCALE = 2
 """Screen pixels for each pixel of an image, by repetition: nothing is smoothed."""
+NOISE_LEVELS = (50, 150, 400)
+"""Timesteps at which a restorer is shown."""
 GAP = 12
 LINE = 90
 """Grey of the line around each image."""
@@ -55,14 +58,31 @@ def write_gallery(denoisers: Sequence[Denoiser], path: Path) -> Path:
     return path
 
 
+def write_restored(restorer: Restorer, data: Dataset, path: Path) -> Path:
+    """One PNG of the first images of a data set: clean, then noisy and restored at each of three noise levels."""
+    schedule = build_schedule(restorer.schedule)
+    clean = data[0:COLUMNS]
+    noise = batch_noise(SEED, 0, COLUMNS, "gallery", data.image_shape)
+    denoiser = as_denoiser(restorer, data.image_shape)
+    cast(nn.Module, denoiser.network).eval()
+    rows = [clean]
+    with torch.inference_mode():
+        for t in NOISE_LEVELS:
+            x_t = schedule.q_sample(clean, t, noise)
+            rows += [x_t / schedule.alpha_bar(t) ** 0.5, denoiser.network(x_t, torch.full((COLUMNS,), t))]
+    tile(torch.cat(rows).clamp(-1, 1)).save(path, optimize=True)
+    return path
+
+
 def tile(images: Tensor) -> Image.Image:
-    """[ROWS * COLUMNS, C, H, W] in [-1, 1], C 1 or 3 -> one picture, row by row, a dark line between images."""
+    """[rows * COLUMNS, C, H, W] in [-1, 1], C 1 or 3 -> one picture, row by row, a dark line between images."""
     count, channels = images.shape[:2]
-    assert count == ROWS * COLUMNS and channels in (1, 3)  # the callers above
+    rows = count // COLUMNS
+    assert count == rows * COLUMNS and channels in (1, 3)  # the callers above
     pixels = nn.functional.pad(((images + 1) * 127.5).round(), (1, 1, 1, 1), value=LINE).to(torch.uint8)
     height, width = pixels.shape[2:]
-    grid = pixels.reshape(ROWS, COLUMNS, channels, height, width).permute(0, 3, 1, 4, 2)
+    grid = pixels.reshape(rows, COLUMNS, channels, height, width).permute(0, 3, 1, 4, 2)
     array = (
-        grid.reshape(ROWS * height, COLUMNS * width, channels).repeat_interleave(SCALE, 0).repeat_interleave(SCALE, 1)
+        grid.reshape(rows * height, COLUMNS * width, channels).repeat_interleave(SCALE, 0).repeat_interleave(SCALE, 1)
     )
     return Image.fromarray(array[..., 0].numpy() if channels == 1 else array.numpy())

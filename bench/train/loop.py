@@ -12,28 +12,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from bench.contracts import Dataset, Denoiser
-from bench.diffusion.parameterization import training_target
-from bench.diffusion.schedule import NoiseSchedule, build_schedule
-from bench.errors import NonFiniteOutput, ParamError
+from bench.contracts import Dataset, Denoiser, Restorer
+from bench.errors import NonFiniteOutput
+from bench.train.objectives import Objective, build_objective
 from bench.train.recipe import OptimizerSpec, Recipe
-from bench.train.schemes import Draw, Interval, constant_intervals, draw_batch
+from bench.train.schemes import Draw, draw_batch
 from bench.train.state import TrainState, load_state, save_state
 from bench.version import __version__
 
 CURVE_POINTS = 60
 """Points kept of the loss curve."""
-
-
-class DepthNetwork(Protocol):
-    """A network that can be run with its deepest levels left out."""
-
-    def at_depth(self, x_t: Tensor, t: Tensor, num_skipped: int) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,7 @@ def ema_decay(step: int, decay: float) -> float:
 
 def train(
     recipe: Recipe,
-    denoiser: Denoiser,
+    model: Denoiser | Restorer,
     data: Dataset,
     *,
     state_path: Path,
@@ -82,14 +74,11 @@ def train(
     """Run the recipe to its end, from `state_path` when it holds an earlier part of the same training.
 
     The weights after a kill and a resumption are those of an uninterrupted training, bit for bit on one machine.
-    Raises ParamError when the recipe's scheme does not fit the network, NonFiniteOutput when the loss does.
+    Raises ParamError when the recipe's scheme or objective does not fit the network, NonFiniteOutput when the loss
+    does.
     """
-    network = cast(nn.Module, denoiser.network).to(device).train()
-    schedule = build_schedule(denoiser.schedule)
-    intervals = _intervals(recipe, denoiser, schedule)
-    num_depths = 1 + max((each.num_skipped for each in intervals), default=0)
-    if recipe.scheme.depths == "uniform":
-        num_depths = _num_depths(network)
+    objective = build_objective(recipe, model)
+    network = objective.network.to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.optimizer.lr, betas=recipe.optimizer.betas)
     ema = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
     state = load_state(state_path, recipe) or TrainState(0, 0.0, ())
@@ -106,13 +95,13 @@ def train(
             step,
             seed=recipe.seed,
             num_images=len(images),
-            num_train_timesteps=schedule.num_train_timesteps,
-            num_depths=num_depths,
+            num_train_timesteps=objective.schedule.num_train_timesteps,
+            num_depths=objective.num_depths,
             scheme=recipe.scheme,
             train=recipe.train,
-            intervals=intervals,
+            intervals=objective.intervals,
         )
-        loss = _step(network, denoiser, schedule, optimizer, images, draw, step, recipe)
+        loss = _step(objective, optimizer, images, draw, step, recipe)
         _update_ema(ema, network, ema_decay(step, recipe.train.ema))
         recent.append(loss)
         seconds = time.perf_counter() - started
@@ -140,32 +129,17 @@ def train(
 
 
 def _step(
-    network: nn.Module,
-    denoiser: Denoiser,
-    schedule: NoiseSchedule,
-    optimizer: torch.optim.Adam,
-    images: Tensor,
-    draw: Draw,
-    step: int,
-    recipe: Recipe,
+    objective: Objective, optimizer: torch.optim.Adam, images: Tensor, draw: Draw, step: int, recipe: Recipe
 ) -> float:
     """One optimiser step; returns the mean squared error of the batch."""
     # Dropout draws from the global generator; seeding it here makes a resumed step the same step.
     torch.manual_seed(draw.generator.initial_seed())
     x0 = images[draw.images.to(images.device)]
     x0 = torch.where(draw.flip.to(x0.device)[:, None, None, None], x0.flip(-1), x0)
-    noise = torch.randn(x0.shape, generator=draw.generator).to(x0.device)
-    t = draw.t.to(x0.device)
-    x_t = schedule.q_sample(x0, t, noise)
-    target = training_target(x0, noise, schedule.alpha_bar_of(t)[:, None, None, None], denoiser.prediction)
     optimizer.zero_grad(set_to_none=True)
-    if recipe.scheme.depths == "full":
-        output = network(x_t, t) if denoiser.stage is None else _depth(network).at_depth(x_t, t, 0)
-    else:
-        output = _depth(network).at_depth(x_t, t, draw.num_skipped)
-    loss = (output - target).square().mean()
-    loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), recipe.optimizer.gradient_clip)
+    loss = objective.loss(x0, draw)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(objective.network.parameters(), recipe.optimizer.gradient_clip)
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(step, recipe.train.steps, recipe.optimizer)
     optimizer.step()
@@ -182,27 +156,3 @@ def _update_ema(ema: dict[str, Tensor], network: nn.Module, decay: float) -> Non
             ema[name].lerp_(tensor, 1 - decay)
         else:
             ema[name].copy_(tensor)
-
-
-def _intervals(recipe: Recipe, denoiser: Denoiser, schedule: NoiseSchedule) -> tuple[Interval, ...]:
-    if recipe.scheme.depths != "aligned":
-        return ()
-    if denoiser.stage is None:
-        raise ParamError(f"{recipe.recipe}: scheme.depths 'aligned' needs a model that skips levels")
-    if recipe.model.params.get("skip_exponent") != recipe.scheme.skip_exponent:
-        raise ParamError(
-            f"{recipe.recipe}: scheme.skip_exponent is {recipe.scheme.skip_exponent} but the model's is "
-            f"{recipe.model.params.get('skip_exponent')}; they must be the same c"
-        )
-    return constant_intervals(denoiser.stage, schedule.num_train_timesteps)
-
-
-def _depth(network: nn.Module) -> DepthNetwork:
-    if not hasattr(network, "at_depth"):
-        raise ParamError(f"{type(network).__name__} cannot run at a chosen depth; use scheme.depths 'full'")
-    return cast(DepthNetwork, network)
-
-
-def _num_depths(network: nn.Module) -> int:
-    _depth(network)
-    return int(cast(int, network.num_depths))

@@ -45,6 +45,8 @@ def parse_recipe(text: str, name: str) -> Recipe:
     found += [problem for key in REFERENCES for problem in _name_problems(key, recipe, source)]
     if recipe.scheme.depths == "aligned" and recipe.scheme.skip_exponent is None:
         found.append(source.problem(("scheme",), "depths 'aligned' needs skip_exponent, the c of k(t); add it"))
+    if recipe.objective.problem:
+        found.append(source.problem(("objective",), recipe.objective.problem))
     if found:
         raise suite_error(name, found)
     return recipe

@@ -35,6 +35,30 @@ class SchemeSpec(Frozen):
     """c of k(t); needed by `aligned` only."""
 
 
+class ObjectiveSpec(Frozen):
+    """What a network learns.
+
+    denoise: its own kind of prediction, at every timestep of its chain. restore: for restorers, from the noisy to the
+    clean image in [0, 1], by the mean squared error, at one noise level or at several.
+    """
+
+    kind: Literal["denoise", "restore"] = "denoise"
+    t_start: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """restore: noise levels, as steps of noise of the model's chain; each image gets one of them, all equally often."""
+    sigma: Annotated[float, Field(gt=0)] | None = None
+    """restore: or one standard deviation of the noise, for images in [0, 1]."""
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the combination; empty when nothing is."""
+        given = bool(self.t_start) + (self.sigma is not None)
+        if self.kind == "denoise" and given:
+            return "kind 'denoise' trains at every timestep and takes neither t_start nor sigma; remove them"
+        if self.kind == "restore" and given != 1:
+            return "kind 'restore' needs its noise, t_start: [50, 100] or sigma: 0.1, and not both"
+        return ""
+
+
 class TrainSpec(Frozen):
     """The length and size of a training."""
 
@@ -62,6 +86,7 @@ class Recipe(Frozen):
     model: Ref
     data: Ref
     scheme: SchemeSpec = SchemeSpec()
+    objective: ObjectiveSpec = ObjectiveSpec()
     train: TrainSpec
     optimizer: OptimizerSpec = OptimizerSpec()
     store_dtype: Literal["float32", "float16"] = "float32"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import BadCheckpoint, SaveError
-from bench.train.recipe import Recipe
+from bench.train.recipe import ObjectiveSpec, Recipe
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +34,10 @@ class TrainState:
 
 def recipe_fingerprint(recipe: Recipe) -> str:
     """SHA-256 of everything in a recipe that changes the weights; a state is continued only under the same one."""
-    said = json.dumps(recipe.model_dump(mode="json", by_alias=True, exclude={"title", "notes"}), sort_keys=True)
-    return sha256(said.encode()).hexdigest()
+    said = recipe.model_dump(mode="json", by_alias=True, exclude={"title", "notes"})
+    if recipe.objective == ObjectiveSpec():
+        del said["objective"]  # recipes that do not name one keep the fingerprint they had before there were several
+    return sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def save_state(path: Path, recipe: Recipe, state: TrainState) -> None:

@@ -28,6 +28,8 @@ from models.checkpoints.safe_load import Checkpoint, open_checkpoint
 
 DIFFERENCES_NAMED = 5
 WEIGHT_DTYPES = ("float32", "float16", "bfloat16")
+BATCH_COUNT = "num_batches_tracked"
+"""The whole number that every batch norm keeps."""
 PUBLISHED = {
     "1fa350b952534ae442b1d5235cce5cd3": (True, 790_000),
     "82ed3067fd1002f5cf4c339fb80c4669": (False, 790_000),
@@ -135,7 +137,7 @@ def select_for(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]], 
         raise checkpoint.source.refuse(f"made for another network: {note or _first(problems)}")
     for key, name in selection.names.items():
         dtype = checkpoint.tensors[name].dtype
-        if dtype not in WEIGHT_DTYPES:
+        if dtype not in WEIGHT_DTYPES and not (dtype == "int64" and key.endswith(BATCH_COUNT)):
             raise checkpoint.source.refuse(f"tensor {name!r} for {key} is {dtype}, expected {', '.join(WEIGHT_DTYPES)}")
     return selection
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from torch import nn
 
-from bench.contracts import Denoiser, Value
+from bench.contracts import Denoiser, Restorer, Value
 from bench.errors import BadCheckpoint, MissingWeights, ParamError
-from bench.passport import read_passport
+from bench.passport import Passport, read_passport
 from bench.registry import MODELS, check_params
 from models.checkpoints.diffusers_folder import read_process
 from models.checkpoints.fill import Wanted, fill, find_files
@@ -39,6 +39,8 @@ def load_checkpoint(
     given = check_params(entry, {**params, "weights": "random"})
     sized = model in UNETS and "config" not in params
     denoiser = build_unet(model, files, given) if sized else entry.factory(**given)
+    if isinstance(denoiser, Restorer):
+        raise ParamError(f"{model!r} is no denoiser; name the file as its argument, `weights: {path}`")
     if files.scheduler is not None:
         schedule, prediction = read_process(files.scheduler)
         denoiser = replace(denoiser, schedule=schedule, prediction=prediction)
@@ -64,10 +66,20 @@ def verify_probe(path: str | Path) -> None:
     passport = read_passport(file)
     if passport.probe is None or not passport.model:
         raise MissingWeights(f"{file}: its passport has no golden probe to compare with")
+    network, image_shape = _passported(path, passport)
+    if not isinstance(network, nn.Module) or image_shape is None:
+        raise BadCheckpoint(f"{file}: its passport names {passport.model!r}, which has no weights")
+    found = measure_probe(network, image_shape, seed=passport.probe.seed, timesteps=passport.probe.timesteps)
+    check_probe(str(file), found, passport.probe)
+
+
+def _passported(path: str | Path, passport: Passport) -> tuple[object, tuple[int, int, int] | None]:
+    """The network that a passport names, with the numbers of its file, and the shape of its images."""
+    entry = MODELS.get(passport.model)
+    if isinstance(entry.factory(**check_params(entry, {**passport.params, "weights": "random"})), Restorer):
+        restorer = entry.factory(**check_params(entry, {**passport.params, "weights": str(path)}))
+        assert isinstance(restorer, Restorer)  # the same factory again
+        return restorer.restore, restorer.image_shape
     chosen = passport.ema if passport.format in ("paper-a", "lucidrains", "cddpm") else None
     denoiser = load_checkpoint(path, passport.model, passport.format, ema=chosen, **passport.params)
-    network = denoiser.network
-    if not isinstance(network, nn.Module):
-        raise BadCheckpoint(f"{file}: its passport names {passport.model!r}, which has no weights")
-    found = measure_probe(network, denoiser.image_shape, seed=passport.probe.seed, timesteps=passport.probe.timesteps)
-    check_probe(str(file), found, passport.probe)
+    return denoiser.network, denoiser.image_shape

@@ -6,7 +6,7 @@ A checkpoint of this family is the plain network's, whichever way of skipping it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import cast, get_args
 
@@ -63,7 +63,7 @@ def build_unet(model: str, files: Files, params: Mapping[str, Value]) -> Denoise
 
     params: the model's checked arguments; `config` counts only when the checkpoint does not tell its sizes.
     """
-    factory = MODELS.get(model).factory
+    factory = cast("Callable[..., Denoiser]", MODELS.get(model).factory)  # both names are denoisers
     sizes = _stored_sizes(files)
     if sizes is None:
         return factory(**params)

@@ -14,7 +14,7 @@ import models.catalogue  # noqa: F401 - registers the model
 from bench.errors import BadCheckpoint, ParamError
 from bench.passport import file_sha256, read_passport
 from bench.suite.schema import Ref
-from bench.train.command import build_data, build_denoiser, run_recipe
+from bench.train.command import build_data, build_model, run_recipe
 from bench.train.loop import Progress, ema_decay, learning_rate, train
 from bench.train.recipe import OptimizerSpec, Recipe, SchemeSpec, TrainSpec
 from bench.train.schemes import constant_intervals, draw_batch
@@ -81,7 +81,7 @@ def test_the_passport_says_what_the_weights_are(tmp_path: Path) -> None:
     assert passport.data_split == "train"
     assert passport.probe is not None and passport.probe.timesteps == (0, 250, 999)
     assert passport.curve[-1][0] == 6.0
-    assert set(load_file(weights)) == set(build_denoiser(recipe()).network.state_dict())
+    assert set(load_file(weights)) == set(build_model(recipe()).network.state_dict())
 
 
 def test_a_state_of_another_recipe_is_not_continued(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_damaged_state_is_refused_in_one_line(tmp_path: Path) -> None:
 def test_skipped_levels_are_left_exactly_where_they_were(tmp_path: Path) -> None:
     """No gradient, no momentum: a level that no batch has used keeps its weights bit for bit."""
     aligned = recipe("aligned", steps=3, seed=2)
-    denoiser = build_denoiser(aligned)
+    denoiser = build_model(aligned)
     before = {name: tensor.clone() for name, tensor in denoiser.network.state_dict().items()}
     assert denoiser.stage is not None
     intervals = constant_intervals(denoiser.stage, 1000)
@@ -178,4 +178,4 @@ def test_an_aligned_scheme_with_another_exponent_than_the_model_is_refused(tmp_p
     wrong = recipe("aligned").model_copy(update={"scheme": SchemeSpec(depths="aligned", skip_exponent=3)})
 
     with pytest.raises(ParamError, match="they must be the same c"):
-        train(wrong, build_denoiser(wrong), build_data(wrong), state_path=tmp_path / "state")
+        train(wrong, build_model(wrong), build_data(wrong), state_path=tmp_path / "state")

@@ -1,0 +1,147 @@
+"""What diffusion is compared with in paper B's table 4, and more: restorers, by the names a suite writes.
+
+They clean an image in one call. Torch is imported only inside the factories.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal
+
+from bench.contracts import Restorer, ScheduleSpec, Weights
+from bench.registry import register_model
+from models.missing_u import PAPER_B
+from models.shapes import Config, Schedule, Shape, shipped_name, sized
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Sigma = Literal["true", "constant-t50"]
+Colours = Literal["each", "joint"]
+Trained = Literal["one-level", "all-levels"]
+
+MISTUNED_AT = 50
+"""Steps of noise whose sigma `constant-t50` takes everywhere."""
+UNLEARNED = Weights("none")
+"""Of filters."""
+
+AUTOENCODER_SHAPES: Mapping[Config, Shape] = {
+    "digits": Shape(16, 1, 16, 4),
+    "photos": Shape(32, 3, 24, 4),
+    "paper": Shape(64, 3, 64, 4),
+}
+"""depth: halvings, always four."""
+DNCNN_SHAPES: Mapping[Config, Shape] = {
+    "digits": Shape(16, 1, 24, 8),
+    "photos": Shape(32, 3, 24, 8),
+    "paper": Shape(64, 3, 64, 20),
+}
+"""depth: layers."""
+
+
+@register_model("noisy")
+def noisy(noise_schedule: Schedule = "sigmoid") -> Restorer:
+    """The noisy image as it is, x_t / sqrt(abar_t): the floor of every comparison of restorers."""
+    from models.filters import unchanged
+
+    return Restorer(unchanged, ScheduleSpec(noise_schedule), UNLEARNED)
+
+
+@register_model("bm3d")
+def bm3d(sigma: Sigma = "true", colours: Colours = "each", noise_schedule: Schedule = "sigmoid") -> Restorer:
+    """BM3D (Dabov et al. 2007) by the package bm3d, an optional extra; for images of any size.
+
+    sigma: `true` tells it the noise that is really there; `constant-t50` always that of 50 steps of noise, which would
+    explain the numbers paper B prints. colours: `each` channel by itself, as in the paper's notebook, or `joint`.
+    """
+    from models.filters import bm3d_filter, image_by_image
+
+    tuned_at = None if sigma == "true" else MISTUNED_AT
+    paper = "Dabov et al. 2007, Image Denoising by Sparse 3-D Transform-Domain Collaborative Filtering"
+    restore = image_by_image(bm3d_filter(colours))
+    return Restorer(restore, ScheduleSpec(noise_schedule), UNLEARNED, tuned_at=tuned_at, paper=paper)
+
+
+@register_model("wavelet")
+def wavelet(noise_schedule: Schedule = "sigmoid") -> Restorer:
+    """Wavelet shrinkage of scikit-image with BayesShrink thresholds and the true sigma; for images of any size."""
+    from models.filters import image_by_image, wavelet_filter
+
+    paper = "Chang, Yu & Vetterli 2000, Adaptive Wavelet Thresholding for Image Denoising and Compression"
+    return Restorer(image_by_image(wavelet_filter()), ScheduleSpec(noise_schedule), UNLEARNED, paper=paper)
+
+
+@register_model("non-local-means")
+def non_local_means(noise_schedule: Schedule = "sigmoid") -> Restorer:
+    """Non-local means of scikit-image, its fast version, with the true sigma; for images of any size."""
+    from models.filters import image_by_image, non_local_means_filter
+
+    paper = "Buades, Coll & Morel 2005, A Non-Local Algorithm for Image Denoising"
+    return Restorer(image_by_image(non_local_means_filter()), ScheduleSpec(noise_schedule), UNLEARNED, paper=paper)
+
+
+@register_model("conv-autoencoder")
+def conv_autoencoder(
+    config: Config = "digits",
+    trained: Trained = "all-levels",
+    width: int | None = None,
+    channels: int | None = None,
+    image_size: int | None = None,
+    noise_schedule: Schedule = "sigmoid",
+    weights: str = "shipped",
+) -> Restorer:
+    """Paper B's convolutional autoencoder: four strided convolutions down, four transposed ones up; blind to sigma.
+
+    config: `digits` is 1x16x16 of width 16, `photos` 3x32x32 of width 24, `paper` 3x64x64 of width 64 (4,307,011
+    parameters). trained: at `one-level` of noise, sigma 0.1, its input cut to [0, 1] as in the paper's notebook, or at
+    `all-levels` of the study, nothing cut. weights: `shipped` (digits and photos as they are only), the name of a
+    shipped checkpoint, `random` (may be timed, never scored), or the path of a checkpoint.
+    """
+    from models.restorers import ConvAutoencoder
+
+    shape = sized(AUTOENCODER_SHAPES[config], None, width, channels, image_size)
+    name = shipped_name(f"conv-autoencoder-{trained}", shape, AUTOENCODER_SHAPES)
+    cut: Literal["always", "never"] = "always" if trained == "one-level" else "never"
+    return _load(lambda: ConvAutoencoder(shape.channels, shape.width, cut), shape, weights, name, noise_schedule)
+
+
+@register_model("dncnn")
+def dncnn(
+    config: Config = "digits",
+    trained: Trained = "all-levels",
+    depth: int | None = None,
+    width: int | None = None,
+    channels: int | None = None,
+    image_size: int | None = None,
+    noise_schedule: Schedule = "sigmoid",
+    weights: str = "shipped",
+) -> Restorer:
+    """DnCNN (Zhang et al. 2017) as paper B's notebook builds it: the predicted noise is subtracted; blind to sigma.
+
+    config: `digits` is 1x16x16 and `photos` 3x32x32, both of 8 layers of width 24; `paper` 3x64x64, 20 layers of width
+    64 (669,312 parameters). trained: as for conv-autoencoder, except that at `one-level` the input is cut when tested
+    and not when trained, as in the notebook. depth: layers. weights: as for conv-autoencoder.
+    """
+    from models.restorers import DnCNN
+
+    shape = sized(DNCNN_SHAPES[config], depth, width, channels, image_size)
+    name = shipped_name(f"dncnn-{trained}", shape, DNCNN_SHAPES)
+    cut: Literal["at-test", "never"] = "at-test" if trained == "one-level" else "never"
+    return _load(lambda: DnCNN(shape.channels, shape.depth, shape.width, cut), shape, weights, name, noise_schedule)
+
+
+def _load(
+    build: Callable[[], nn.Module], shape: Shape, weights: str, shipped: str | None, noise_schedule: Schedule
+) -> Restorer:
+    """Build the network from seed 0 and give it its weights; the shipped ones know the noise of the sigmoid chain."""
+    import torch
+
+    from models.checkpoints.shipped import load_weights
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = build()
+    image_shape = (shape.channels, shape.image_size, shape.image_size)
+    fits = shipped if noise_schedule == "sigmoid" else None
+    loaded, inputs = load_weights(network, weights, shipped=fits, image_shape=image_shape)
+    return Restorer(network, ScheduleSpec(noise_schedule), loaded, image_shape, paper=PAPER_B, inputs=inputs)
