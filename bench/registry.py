@@ -72,6 +72,15 @@ class Entry(Generic[F]):
         """The first line of the factory's docstring."""
         return (inspect.getdoc(self.factory) or "").split("\n")[0]
 
+    def lacks(self, params: Mapping[str, Value], **more: object) -> tuple[str, ...]:
+        """Sentences: what is not on this machine that these arguments need, as far as that is known before building.
+
+        more: what a metric's function takes besides. Raises ParamError.
+        """
+        if self.outlook.missing is None:
+            return ()
+        return tuple(self.outlook.missing(**more, **check_params(self, params)))
+
     def parameters(self) -> Mapping[str, Parameter]:
         """What the factory takes, by name, without what the harness gives it.
 

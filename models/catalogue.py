@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from bench.contracts import Denoiser, Prediction, ScheduleSpec
 from bench.errors import ParamError
+from bench.outlook import Stages
 from bench.registry import register_model
+from models.checkpoints.places import missing_weights
+from models.skip_schedule import num_skipped_levels
 
 if TYPE_CHECKING:
     from models.unet import UNetSizes
@@ -16,15 +21,42 @@ SkipType = Literal["zero", "duplicate", "interpolate", "interpolate-coded"]
 
 PAPER_A = "Giladi et al., Accelerating Diffusion Models using Adaptive Neural Network Architecture"
 HO = "Ho et al. 2020, appendix B"
+LEVELS = 4
+"""N of both configurations."""
 
 
-@register_model("ddpm-unet")
+def _plain_name(config: Config) -> str | None:
+    """The checkpoint that ships for the plain network."""
+    return "digits-ddpm-unet" if config == "digits" else None
+
+
+def _skip_name(config: Config, skip: SkipType) -> str | None:
+    """The checkpoint that ships for a kind of skip; None where there is none.
+
+    Both ways to interpolate train the same middle block on the same features, so they share one.
+    """
+    return f"digits-skip-{skip.removesuffix('-coded')}" if config == "digits" else None
+
+
+def _plain_missing(config: Config, weights: str) -> Iterator[str]:
+    return missing_weights(weights, _plain_name(config))
+
+
+def _skip_missing(skip: SkipType, config: Config, weights: str, **_: object) -> Iterator[str]:
+    return missing_weights(weights, _skip_name(config, skip))
+
+
+def _skip_stages(skip_exponent: float, **_: object) -> Callable[[int], int]:
+    return partial(num_skipped_levels, num_levels=LEVELS, skip_exponent=skip_exponent)
+
+
+@register_model("ddpm-unet", missing=_plain_missing)
 def ddpm_unet(config: Config = "digits", weights: str = "shipped") -> Denoiser:
     """The DDPM U-Net of Ho et al. 2020, whole at every timestep.
 
     config: `digits` is 1x16x16 with four levels of 16 to 32 channels, `cifar10` the published 3x32x32 network.
-    weights: `shipped` (digits only), the name of a shipped checkpoint, `random` (may be timed, never scored), or the
-    path of a checkpoint.
+    weights: `shipped` (digits only), the name of a shipped checkpoint or of a download (`ddpm-cifar10`), `random` (may
+    be timed, never scored), or the path of a checkpoint, from here or from the data root.
     """
     import torch
 
@@ -35,12 +67,12 @@ def ddpm_unet(config: Config = "digits", weights: str = "shipped") -> Denoiser:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = UNet(sizes)
-    loaded, inputs = load_weights(network, weights, shipped="digits-ddpm-unet" if config == "digits" else None)
+    loaded, inputs = load_weights(network, weights, shipped=_plain_name(config))
     shape = (sizes.in_channels, sizes.image_size, sizes.image_size)
     return Denoiser(network, shape, Prediction.EPSILON, ScheduleSpec(), loaded, paper=HO, inputs=inputs)
 
 
-@register_model("skip-unet")
+@register_model("skip-unet", missing=_skip_missing, stages=Stages(_skip_stages, frozenset({"skip_exponent"})))
 def skip_unet(
     skip: SkipType = "zero", skip_exponent: float = 2.0, config: Config = "digits", weights: str = "shipped"
 ) -> Denoiser:
@@ -49,8 +81,9 @@ def skip_unet(
     skip: what stands in for the missing branch; `interpolate` is as the paper writes it, `interpolate-coded` as its
     public code computes it. skip_exponent: c >= 0 of k(t) = min(N-1, floor(N - N(1-t)^c)); 0 skips nothing.
     config: `digits` (1x16x16) or `cifar10` (3x32x32). weights: `shipped` (digits only; trained with a uniformly drawn
-    k for the same kind of skip), the name of a shipped checkpoint (`digits-ddpm-unet` never saw a skip), `random`, or
-    the path of a checkpoint of the plain U-Net's layout.
+    k for the same kind of skip), the name of a shipped checkpoint (`digits-ddpm-unet` never saw a skip) or of a
+    download (`ddpm-cifar10`), `random`, or the path of a checkpoint of the plain U-Net's layout, from here or from the
+    data root.
     """
     import torch
 
@@ -63,9 +96,7 @@ def skip_unet(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         network = SkipUNet(sizes, skip, skip_exponent)
-    # Both ways to interpolate train the same middle block on the same features, so they share a checkpoint.
-    name = f"digits-skip-{skip.removesuffix('-coded')}" if config == "digits" else None
-    loaded, inputs = load_weights(network, weights, shipped=name)
+    loaded, inputs = load_weights(network, weights, shipped=_skip_name(config, skip))
     shape = (sizes.in_channels, sizes.image_size, sizes.image_size)
     return Denoiser(
         network,

@@ -6,14 +6,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Literal
 
 from bench.contracts import Dataset
+from bench.data import places
 from bench.data.places import Split
+from bench.downloads import data_root
+from bench.errors import MissingData
 from bench.registry import register_dataset
 
 
-@register_dataset("digits")
+def _not_there(find: Callable[[], object]) -> Iterator[str]:
+    """The sentence a loader would end with."""
+    try:
+        find()
+    except MissingData as error:
+        yield str(error)
+
+
+def _digits_missing(**_: object) -> Iterator[str]:
+    return _not_there(places.digits_path)
+
+
+def _photos_missing(**_: object) -> Iterator[str]:
+    return _not_there(places.photos_folder)
+
+
+def _mnist_missing(split: Split, root: str | None, divide_test: bool, **_: object) -> Iterator[str]:
+    return _not_there(lambda: places.mnist_files(split, data_root(root), divide_test=divide_test))
+
+
+def _cifar10_missing(root: str | None, **_: object) -> Iterator[str]:
+    return _not_there(lambda: places.cifar10_place(data_root(root)))
+
+
+def _folder_missing(path: str, **_: object) -> Iterator[str]:
+    return _not_there(lambda: places.folder_path(path))
+
+
+@register_dataset("digits", missing=_digits_missing)
 def digits(split: Split = "test") -> Dataset:
     """The 1,797 handwritten digits inside scikit-learn at 16x16 grey; 1,397 train, 400 test; needs no download."""
     from bench.data.digits import load_digits
@@ -21,7 +53,7 @@ def digits(split: Split = "test") -> Dataset:
     return load_digits(split)
 
 
-@register_dataset("photos")
+@register_dataset("photos", missing=_photos_missing)
 def photos(split: Split = "test") -> Dataset:
     """32x32 colour patches of photographs inside scikit-image; 3,200 train, 105 test, of different photographs."""
     from bench.data.photos import load_photos
@@ -29,7 +61,7 @@ def photos(split: Split = "test") -> Dataset:
     return load_photos(split)
 
 
-@register_dataset("mnist")
+@register_dataset("mnist", missing=_mnist_missing)
 def mnist(
     split: Split = "test", root: str | None = None, size: Literal[28, 32] = 28, divide_test: bool = False
 ) -> Dataset:
@@ -42,7 +74,7 @@ def mnist(
     return load_mnist(split, root, size, divide_test)
 
 
-@register_dataset("cifar10")
+@register_dataset("cifar10", missing=_cifar10_missing)
 def cifar10(split: Split = "test", root: str | None = None) -> Dataset:
     """CIFAR-10, 32x32 colour, from the binary version or from an archive of images (then named cifar10-jpeg)."""
     from bench.data.cifar10 import load_cifar10
@@ -50,7 +82,7 @@ def cifar10(split: Split = "test", root: str | None = None) -> Dataset:
     return load_cifar10(split, root)
 
 
-@register_dataset("folder")
+@register_dataset("folder", missing=_folder_missing)
 def folder(
     path: str,
     image_size: int,

@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Literal
 
 from bench.contracts import Sampler, ScheduleSpec
-from bench.diffusion.spacing import Spacing
+from bench.diffusion.spacing import Spacing, spaced_timesteps
 from bench.registry import register_sampler
 
 
-@register_sampler("ddpm")
+def _calls(num_train_timesteps: int, timesteps: int, spacing: Spacing, **_: object) -> tuple[int, ...]:
+    """Both samplers call the network once at each timestep."""
+    return spaced_timesteps(spacing, timesteps, num_train_timesteps)
+
+
+@register_sampler("ddpm", calls=_calls)
 def ddpm(
     schedule: ScheduleSpec,
     timesteps: int = 1000,
@@ -27,7 +32,7 @@ def ddpm(
     return build_ddpm(schedule, timesteps, spacing, variance, clip_x0)
 
 
-@register_sampler("ddim")
+@register_sampler("ddim", calls=_calls)
 def ddim(
     schedule: ScheduleSpec,
     timesteps: int = 50,

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.contracts import Measurement, Need
+from bench.outlook import Work
 from bench.registry import register_metric
 from bench.suite.schema import Effort
 
@@ -21,7 +22,16 @@ Counter = Literal["dispatch", "fvcore", "thop-like"]
 OdeCounter = Literal["dispatch", "thop-like"]
 
 
-@register_metric("latency", unit="s", better="lower", kind="timing", needs=[Need.SAMPLER])
+def _latency_work(effort: Effort) -> Work:
+    return Work(walks=(effort.warmup + effort.repeats) * effort.rounds * effort.processes)
+
+
+def _step_time_work(effort: Effort, calls_per_value: int) -> Work:
+    calls = effort.warmup + effort.repeats * calls_per_value
+    return Work(calls_per_stage=calls * effort.rounds * effort.processes)
+
+
+@register_metric("latency", unit="s", better="lower", kind="timing", needs=[Need.SAMPLER], work=_latency_work)
 def latency(subject: Subject, effort: Effort) -> Iterable[Measurement]:
     """Seconds of one whole walk of a batch, from x_T to x_0; nfe is counted in it.
 
@@ -43,7 +53,7 @@ def cold_start(subject: Subject, effort: Effort) -> Iterable[Measurement]:
     return cold_start(subject)
 
 
-@register_metric("step_time", unit="s", better="lower", kind="timing")
+@register_metric("step_time", unit="s", better="lower", kind="timing", work=_step_time_work)
 def step_time(subject: Subject, effort: Effort, calls_per_value: int = 5) -> Iterable[Measurement]:
     """Seconds of one network call at each stage; a value is the median of calls_per_value calls in a row.
 

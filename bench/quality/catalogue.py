@@ -6,13 +6,15 @@ seconds. What a number is of is in its `at`: see `bench.quality.metrics`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.contracts import Measurement, Need
-from bench.quality.recipe import Dtype, Extractor, RecipeName
-from bench.registry import register_metric
-from bench.suite.schema import Effort
+from bench.outlook import Work
+from bench.quality.inception_file import missing_inception
+from bench.quality.recipe import Dtype, Extractor, RecipeName, images_used, whole_shards
+from bench.registry import DATASETS, register_metric
+from bench.suite.schema import Cell, Effort
 
 if TYPE_CHECKING:
     from bench.subject import Subject
@@ -23,7 +25,23 @@ Reference = Literal["train", "test", "own"]
 NEEDS = (Need.TRAINED_WEIGHTS, Need.DATA, Need.SAMPLER)
 
 
-@register_metric("frechet", unit="1", better="lower", kind="quality", needs=NEEDS)
+def _compared(effort: Effort, images: int, recipe: RecipeName, **_: object) -> Work:
+    return Work(samples=whole_shards(images_used(recipe, images)))
+
+
+def _drawn(effort: Effort, images: int, **_: object) -> Work:
+    return Work(samples=whole_shards(images))
+
+
+def _missing(cell: Cell, features: Extractor, reference: Reference, **_: object) -> Iterator[str]:
+    """The feature network, and the split that the cell itself does not name."""
+    if features == "inception":
+        yield from missing_inception()
+    if cell.data is not None and reference != "own" and "split" in cell.data.params:
+        yield from DATASETS.get(cell.data.name).lacks({**cell.data.params, "split": reference})
+
+
+@register_metric("frechet", unit="1", better="lower", kind="quality", needs=NEEDS, work=_compared, missing=_missing)
 def frechet(
     subject: Subject,
     effort: Effort,
@@ -51,7 +69,9 @@ def frechet(
     return metrics.frechet(subject, choice, replicates=replicates, halves=halves, seed=seed)
 
 
-@register_metric("frechet_infinity", unit="1", better="lower", kind="quality", needs=NEEDS)
+@register_metric(
+    "frechet_infinity", unit="1", better="lower", kind="quality", needs=NEEDS, work=_compared, missing=_missing
+)
 def frechet_infinity(
     subject: Subject,
     effort: Effort,
@@ -75,7 +95,7 @@ def frechet_infinity(
     return metrics.frechet_infinity(subject, choice, cut=cut, blocks=blocks, seed=seed)
 
 
-@register_metric("kid", unit="1", better="lower", kind="quality", needs=NEEDS)
+@register_metric("kid", unit="1", better="lower", kind="quality", needs=NEEDS, work=_compared, missing=_missing)
 def kid(
     subject: Subject,
     effort: Effort,
@@ -99,7 +119,9 @@ def kid(
     return metrics.kernel_distance(subject, choice, subsets=subsets, subset_size=subset_size, seed=seed)
 
 
-@register_metric("precision_recall", unit="1", better="higher", kind="quality", needs=NEEDS)
+@register_metric(
+    "precision_recall", unit="1", better="higher", kind="quality", needs=NEEDS, work=_compared, missing=_missing
+)
 def precision_recall(
     subject: Subject,
     effort: Effort,
@@ -120,7 +142,9 @@ def precision_recall(
     return metrics.coverage(subject, choice, neighbours=neighbours)
 
 
-@register_metric("samples", unit="images", better=None, kind="quality", needs=(Need.TRAINED_WEIGHTS, Need.SAMPLER))
+@register_metric(
+    "samples", unit="images", better=None, kind="quality", needs=(Need.TRAINED_WEIGHTS, Need.SAMPLER), work=_drawn
+)
 def samples(
     subject: Subject, effort: Effort, images: int = 60, columns: int = 12, scale: int = 2
 ) -> Iterable[Measurement]:

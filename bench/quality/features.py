@@ -20,10 +20,10 @@ from bench.contracts import Dataset
 from bench.errors import MeasurementError, StoreError, UserError
 from bench.quality import digits_cnn, inception, recipe
 from bench.quality.extractors import Extractor, extract, load_extractor
-from bench.quality.generate import SHARD, check_no_copies, image_hashes, samples_of, shard_name
+from bench.quality.generate import check_no_copies, image_hashes, samples_of, shard_name
 from bench.quality.moments import Moments, RunningMoments, load_moments, save_moments
 from bench.quality.preprocess import to_unit
-from bench.quality.recipe import Dtype, FeatureRecipe
+from bench.quality.recipe import SHARD, Dtype, FeatureRecipe
 from bench.quality.stages import Stage, open_stage
 from bench.subject import Subject
 

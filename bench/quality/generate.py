@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from bench.contracts import Value
 from bench.errors import MeasurementError, NonFiniteOutput
+from bench.quality.recipe import SHARD
 from bench.quality.stages import Stage, code_fingerprint, module_of, open_stage
 from bench.registry import MODELS, SAMPLERS, Entry, check_params
 from bench.subject import Subject
@@ -29,8 +30,6 @@ from bench.suite.schema import Ref
 
 ENGINE = 1
 """Raised by whoever changes samples in a way that no other part of their identity shows."""
-SHARD = 64
-"""Images in a shard. Part of every address: shards of another size are other files."""
 SMALL_IMAGE = 1024
 """Elements of an image up to which a whole shard is drawn at once; larger ones by 8, to suit a processor's cache."""
 HASH_CHARS = 32

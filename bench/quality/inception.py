@@ -15,7 +15,6 @@ Shape legend: B images of 3 channels, 299 x 299, scaled as the recipe says; 2048
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,16 +26,13 @@ from torch.nn import functional
 
 from bench.errors import BadCheckpoint, MissingWeights
 from bench.passport import file_sha256
+from bench.quality.inception_file import SHA256 as SHA256
+from bench.quality.inception_file import not_there, weights_path
 
 State: TypeAlias = Mapping[str, Tensor]
 Folded: TypeAlias = tuple[Tensor, Tensor]
 
-NAME = "inception"
 FEATURES = 2048
-FILE = "pt_inception-2015-12-05-6726825d.pth"
-SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
-"""Of the file that pytorch-fid and torch-fidelity both publish: one port of the TensorFlow weights of 2015-12-05."""
-DEFAULT_FOLDER = "~/.cache/denoiser-bench/weights"
 EPS = 1e-3
 """Of the batch norms."""
 
@@ -168,18 +164,6 @@ CHAINS_7: tuple[tuple[str | tuple[str, str], ...], ...] = (
 CHAIN_7X7X3 = tuple(f"branch7x7x3_{each}" for each in (1, 2, 3, 4))
 
 
-def weights_path() -> Path:
-    """Where the weights are looked for: $BENCH_DATA/weights, else ~/.cache/denoiser-bench/weights.
-
-    The first place that has the file, else the one where it should be put.
-    """
-    root = os.environ.get("BENCH_DATA")
-    places = [Path(root) / "weights"] if root else []
-    places.append(Path(DEFAULT_FOLDER))
-    found = [place.expanduser() / FILE for place in places]
-    return next((path for path in found if path.is_file()), found[-1])
-
-
 def load_inception(path: Path | None = None, *, sha256: str = SHA256) -> FidInception:
     """The network with its published weights, in eval mode and float32.
 
@@ -187,10 +171,7 @@ def load_inception(path: Path | None = None, *, sha256: str = SHA256) -> FidInce
     """
     path = weights_path() if path is None else path
     if not path.is_file():
-        raise MissingWeights(
-            f"FID needs the Inception weights {path} (SHA-256 {sha256[:12]}...), which are not there; run "
-            f"`bench fetch inception`, or put {FILE} of pytorch-fid's release there; it is never downloaded in a run"
-        )
+        raise MissingWeights(not_there(path, sha256))
     found = file_sha256(path)
     if found != sha256:
         raise BadCheckpoint(

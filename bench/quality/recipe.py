@@ -18,6 +18,9 @@ from bench.errors import MeasurementError, ParamError, did_you_mean
 ENGINE = 1
 """Raised by whoever changes how a feature is computed by more than rounding: features of other engines are not used."""
 
+SHARD = 64
+"""Images that are drawn and kept together. Part of every address: shards of another size are other files."""
+
 Extractor: TypeAlias = Literal["digits-cnn", "inception"]
 Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
 Quantise: TypeAlias = Literal["half-even", "half-up", "none"]
@@ -139,6 +142,11 @@ def images_used(name: RecipeName, asked: int) -> int:
             f"recipe {name!r} uses whole batches of {whole} images, and {asked} hold none; ask for more"
         )
     return used
+
+
+def whole_shards(images: int) -> int:
+    """How many images are drawn for so many: shards are drawn whole."""
+    return -(-images // SHARD) * SHARD
 
 
 def value_name(extractor: Extractor) -> str:

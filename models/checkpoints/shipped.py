@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from importlib.resources import files as package_files
 from pathlib import Path
 
 from torch import nn
 
 from bench.contracts import Prediction, ScheduleSpec, Weights
-from bench.errors import BadCheckpoint, MissingWeights
+from bench.errors import BadCheckpoint
 from models.checkpoints.diffusers_folder import read_process
 from models.checkpoints.fill import Wanted, fill, find_files
+from models.checkpoints.places import find_weights
 from models.checkpoints.unet_family import WholeUNet, wanted_unet
 from models.unet import UNet
 
 FROM_SUITE = (ScheduleSpec(), Prediction.EPSILON)
 """What a network named in a suite is walked with."""
-
-
-def shipped_path(name: str) -> Path:
-    """Where the weights called `name` lie inside the installed package."""
-    return Path(str(package_files("models") / "weights" / f"{name}.safetensors"))
-
-
-def shipped_names() -> tuple[str, ...]:
-    """The names of all checkpoints that ship with the project, sorted."""
-    folder = Path(str(package_files("models") / "weights"))
-    return tuple(sorted(path.stem for path in folder.glob("*.safetensors")))
 
 
 def load_weights(
@@ -39,23 +28,19 @@ def load_weights(
 ) -> tuple[Weights, tuple[Path, ...]]:
     """Fill the network and say where its numbers come from and which files that depends on.
 
-    weights: `shipped` (the checkpoint called `shipped`), the name of another shipped checkpoint (`digits-ddpm-unet`),
-    `random` (keep what the network was built with), or the path of a checkpoint of any known layout. prediction: what
+    weights: `random` (keep what the network was built with), `shipped` (the checkpoint called `shipped`), or a path or
+    name as `find_weights` takes it; the file may have any known layout. prediction: what
     the network's output means, compared with the passport when given. image_shape: (C, H, W) of its images, for the
     golden probe in the passport that a file without one gets; the DDPM U-Nets know theirs. Raises MissingWeights and
     BadCheckpoint.
     """
-    if weights == "random":
+    found = find_weights(weights, shipped)
+    if found is None:
         return Weights("random"), ()
-    if weights == "shipped":
-        if shipped is None:
-            raise MissingWeights(
-                "no weights are shipped for this configuration; give weights: random, or a file's path"
-            )
-        return _load_shipped(network, shipped, prediction)
-    if weights in shipped_names() and not Path(weights).exists():
-        return _load_shipped(network, weights, prediction)
-    files = find_files(Path(weights).expanduser())
+    if found.shipped is not None:
+        wanted = Wanted(prediction=prediction, name=found.shipped)
+        return fill(network, find_files(found.path), wanted), (found.path,)
+    files = find_files(found.path)
     if files.scheduler is not None and read_process(files.scheduler) != FROM_SUITE:
         raise BadCheckpoint(
             f"{files.scheduler}: the network was trained with another noise schedule or prediction than the model has; "
@@ -64,11 +49,3 @@ def load_weights(
     if isinstance(network, UNet):
         return fill(network, files, wanted_unet(network.sizes), WholeUNet(network)), files.inputs
     return fill(network, files, Wanted(prediction=prediction, image_shape=image_shape)), files.inputs
-
-
-def _load_shipped(network: nn.Module, name: str, prediction: Prediction | None) -> tuple[Weights, tuple[Path, ...]]:
-    # Some installers lay packages out as links; whoever installed the package vouches for them.
-    path = shipped_path(name).resolve()
-    if not path.is_file():
-        raise MissingWeights(f"{shipped_path(name)}: the shipped weights are not there; make them with `bench train`")
-    return fill(network, find_files(path), Wanted(prediction=prediction, name=name)), (path,)

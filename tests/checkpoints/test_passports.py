@@ -17,7 +17,7 @@ from bench.errors import BadCheckpoint, MissingWeights
 from bench.passport import file_sha256, keys_fingerprint, passport_path, read_passport, write_passport
 from models import load_checkpoint
 from models.catalogue import unet_sizes
-from models.checkpoints import shipped
+from models.checkpoints import places
 from models.checkpoints.load import verify_probe
 from models.checkpoints.probe import measure_probe, probe_input
 from models.checkpoints.shipped import load_weights
@@ -174,7 +174,7 @@ def test_a_broken_passport_is_refused(tmp_path: Path, state: dict[str, Tensor], 
 def test_shipped_weights_are_found_by_name_and_relabelled_ones_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shipped, "shipped_path", lambda name: tmp_path / f"{name}.safetensors")
+    monkeypatch.setattr(places, "shipped_path", lambda name: tmp_path / f"{name}.safetensors")
     path = tmp_path / "digits-a.safetensors"
     save_file(dict(nn.Linear(2, 2).state_dict()), path)
     load_weights(nn.Linear(2, 2), str(path), shipped=None)
@@ -191,7 +191,7 @@ def test_shipped_weights_are_found_by_name_and_relabelled_ones_refused(
 
 
 def test_every_shipped_checkpoint_answers_as_its_passport_says() -> None:
-    weights = sorted(shipped.shipped_path("any").parent.glob("*.safetensors"))
+    weights = sorted(places.shipped_path("any").parent.glob("*.safetensors"))
     probed = [path for path in weights if read_passport(path).probe is not None]
     if not probed:
         pytest.skip("no shipped checkpoint has a probe")
@@ -204,12 +204,12 @@ def test_every_shipped_checkpoint_answers_as_its_passport_says() -> None:
 def test_another_shipped_checkpoint_can_be_asked_for_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shipped, "package_files", lambda package: tmp_path)
+    monkeypatch.setattr(places, "package_files", lambda package: tmp_path)
     (tmp_path / "weights").mkdir()
     path = tmp_path / "weights" / "digits-b.safetensors"
     save_file(dict(nn.Linear(2, 2).state_dict()), path)
 
     weights, inputs = load_weights(nn.Linear(2, 2), "digits-b", shipped="digits-a")
 
-    assert shipped.shipped_names() == ("digits-b",)
+    assert places.shipped_names() == ("digits-b",)
     assert (weights.source, inputs) == ("digits-b.safetensors", (path,))

@@ -237,7 +237,6 @@ def test_missing_inception_weights_are_said_before_any_image_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    monkeypatch.setattr("bench.quality.inception.DEFAULT_FOLDER", str(tmp_path))
 
     with pytest.raises(MissingWeights, match="bench fetch inception"):
         fid_between(tmp_path / "none", tmp_path / "nowhere")

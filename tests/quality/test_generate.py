@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from bench.contracts import Prediction, ScheduleSpec, Weights
 from bench.errors import MeasurementError, NonFiniteOutput
-from bench.quality.generate import SHARD, check_no_copies, image_hashes, samples_identity, samples_of
+from bench.quality.generate import check_no_copies, image_hashes, samples_identity, samples_of
+from bench.quality.recipe import SHARD
 from bench.subject import Subject
 
 Build = Callable[..., Subject]

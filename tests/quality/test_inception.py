@@ -10,12 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.downloads import fetched_path
 from bench.errors import BadCheckpoint, MeasurementError, MissingWeights, NonFiniteOutput, Unsupported
 from bench.passport import file_sha256
-from bench.quality import extractors, inception
+from bench.quality import extractors
 from bench.quality.extractors import Extractor, extract, load_extractor, precision_error, reduced_precision_pays
 from bench.quality.frechet import frechet_of_features
-from bench.quality.inception import build_inception, load_inception, weights_path
+from bench.quality.inception import build_inception, load_inception
+from bench.quality.inception_file import missing_inception, weights_path
 from bench.quality.recipe import FeatureRecipe, feature_recipe
 
 SIZE = 107
@@ -137,27 +139,25 @@ def test_the_recipe_and_the_network_must_be_the_same() -> None:
 
 def test_missing_weights_say_what_to_put_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    monkeypatch.setattr(inception, "DEFAULT_FOLDER", str(tmp_path / "home"))
 
     with pytest.raises(MissingWeights, match=r"bench fetch inception.* pt_inception-2015-12-05-6726825d\.pth"):
         load_extractor("inception")
 
 
-def test_the_data_folder_comes_before_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(inception, "DEFAULT_FOLDER", str(tmp_path / "home"))
-    monkeypatch.setenv("BENCH_DATA", str(tmp_path / "data"))
-    for folder in ("home", "data/weights"):
-        (tmp_path / folder).mkdir(parents=True)
-    (tmp_path / "home" / inception.FILE).touch()
+def test_weights_are_looked_for_where_fetch_puts_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("BENCH_DATA", str(tmp_path))
+    place = fetched_path("inception", tmp_path)
 
-    assert weights_path() == tmp_path / "home" / inception.FILE
-    (tmp_path / "data" / "weights" / inception.FILE).touch()
-    assert weights_path() == tmp_path / "data" / "weights" / inception.FILE
+    assert weights_path() == place
+    assert [str(place) in sentence for sentence in missing_inception()] == [True]
+    place.parent.mkdir()
+    place.touch()
+    assert list(missing_inception()) == []
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"version https://git-lfs.github.com/spec/v1"])
 def test_another_file_in_its_place_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / inception.FILE
+    path = tmp_path / "pt_inception.pth"
     path.write_bytes(content)
 
     with pytest.raises(BadCheckpoint, match="a FID of other weights is no FID"):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from bench.contracts import Dataset, Measurement, Need
 from bench.data.digits import load_digits
 from bench.data.images import ArrayImages
+from bench.downloads import fetched_path
 from bench.errors import BadCheckpoint, MeasurementError, MissingWeights, ParamError, Unsupported
 from bench.passport import file_sha256
 from bench.quality import digits_cnn, features, inception, metrics
@@ -327,7 +328,6 @@ def test_inception_without_its_weights_is_missing_weights(
     toy_subject: Build, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
-    monkeypatch.setattr("bench.quality.inception.DEFAULT_FOLDER", str(tmp_path))
     features.shared_extractor.cache_clear()
 
     with pytest.raises(MissingWeights, match="bench fetch inception"):
@@ -371,7 +371,7 @@ def small_inception(
     """Inception with seeded weights in the place of the published ones, at 107 pixels; gives its direct features."""
     sha256 = file_sha256(inception_file)
     (tmp_path / "weights").mkdir()
-    (tmp_path / "weights" / inception.FILE).symlink_to(inception_file)
+    fetched_path("inception", tmp_path).symlink_to(inception_file)
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))
     monkeypatch.setattr(inception, "SHA256", sha256)
     monkeypatch.setitem(features.SHA256, "inception", sha256)
