@@ -50,12 +50,17 @@ class DigitsCnn(nn.Module):
         self.hidden = nn.Linear(48 * 4 * 4, FEATURES)
         self.classes = nn.Linear(FEATURES, CLASSES)
 
+    def layers(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """[B, 1, 16, 16] in [-1, 1] -> what each convolution gives: two maps of 16x16, two of 8x8."""
+        first = functional.silu(self.conv1(x))
+        second = functional.silu(self.conv2(first))
+        third = functional.silu(self.conv3(functional.avg_pool2d(second, 2)))
+        fourth = functional.silu(self.conv4(third))
+        return first, second, third, fourth
+
     def features(self, x: Tensor) -> Tensor:
         """[B, 1, 16, 16] in [-1, 1] -> [B, 64]."""
-        x = functional.silu(self.conv2(functional.silu(self.conv1(x))))
-        x = functional.avg_pool2d(x, 2)
-        x = functional.silu(self.conv4(functional.silu(self.conv3(x))))
-        x = functional.avg_pool2d(x, 2)
+        x = functional.avg_pool2d(self.layers(x)[-1], 2)
         return functional.silu(self.hidden(x.flatten(1)))
 
     def forward(self, x: Tensor) -> Tensor:
