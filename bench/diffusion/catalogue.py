@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from bench.contracts import Sampler, ScheduleSpec
-from bench.diffusion.spacing import Spacing, spaced_timesteps
+from bench.diffusion.spacing import Spacing, chain_timesteps, spaced_timesteps
 from bench.registry import register_sampler
 
 
@@ -47,3 +47,28 @@ def ddim(
     from bench.diffusion.samplers import build_ddim
 
     return build_ddim(schedule, timesteps, spacing, eta, clip_x0)
+
+
+def _chain_calls(num_train_timesteps: int, t_start: int, stride: int, **_: object) -> tuple[int, ...]:
+    return chain_timesteps(t_start, stride, num_train_timesteps)
+
+
+@register_sampler("chain", calls=_chain_calls)
+def chain(
+    schedule: ScheduleSpec,
+    t_start: int,
+    walk: Literal["posterior-mean", "ancestral", "ddim"] = "posterior-mean",
+    stride: int = 1,
+    clip_x0: bool = True,
+) -> Sampler:
+    """The walk back over every timestep from an image with t_start steps of noise: denoising, not sampling.
+
+    t_start: steps of noise, which end at timestep t_start - 1 of 0..T-1; so many network calls at stride 1. walk:
+    `posterior-mean` goes to the mean of q(x_prev | x_t, pred_x0) and adds no noise, `ancestral` adds noise of its
+    variance, `ddim` is DDIM with eta = 0. stride: visit every stride-th timestep only. clip_x0: clamp the predicted
+    clean image to [-1, 1] in every step. A metric that begins with plain noise (latency, samples) walks from x of that
+    level's noise alone.
+    """
+    from bench.diffusion.samplers import build_chain
+
+    return build_chain(schedule, t_start, walk, stride, clip_x0)

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
 from bench.contracts import Observe, Predict, ScheduleSpec, StepNoise
 from bench.diffusion.schedule import build_schedule
-from bench.diffusion.spacing import Spacing, spaced_timesteps
+from bench.diffusion.spacing import Spacing, chain_timesteps, spaced_timesteps
 from bench.errors import ParamError
 
 Variance = Literal["beta", "posterior"]
+Walk = Literal["posterior-mean", "ancestral", "ddim"]
+"""How the chain is walked back: by the mean of q(x_prev | x_t, pred_x0) alone, with noise of its variance, or by DDIM
+with eta = 0."""
 
 CLEAN = -1
 """The timestep after the last one: the clean image, abar = 1."""
@@ -186,6 +190,23 @@ def build_ddim(spec: ScheduleSpec, timesteps: int, spacing: Spacing, eta: float,
         for t, t_prev in zip(visited, (*visited[1:], CLEAN), strict=True)
     )
     return DdimSampler(visited, coefficients, clip_x0)
+
+
+def build_chain(spec: ScheduleSpec, t_start: int, walk: Walk, stride: int, clip_x0: bool) -> DdpmSampler | DdimSampler:
+    """The walk back from t_start steps of noise over every stride-th timestep. Raises ParamError.
+
+    It starts from an image noised at `timesteps[0]`, t_start - 1. The last step is to the clean image, whatever the
+    stride, and adds no noise.
+    """
+    schedule = build_schedule(spec)
+    visited = chain_timesteps(t_start, stride, schedule.num_train_timesteps)
+    levels = [(schedule.alpha_bar(t), schedule.alpha_bar(t_prev)) for t, t_prev in pairwise((*visited, CLEAN))]
+    if walk == "ddim":
+        return DdimSampler(visited, tuple(ddim_coefficients(*each, eta=0.0) for each in levels), clip_x0)
+    coefficients = tuple(ddpm_coefficients(*each, "posterior") for each in levels)
+    if walk == "posterior-mean":
+        coefficients = tuple(each._replace(std=0.0) for each in coefficients)
+    return DdpmSampler(visited, coefficients, clip_x0)
 
 
 def _with_noise(x_prev: Tensor, noise: Tensor | None, std: float) -> Tensor:

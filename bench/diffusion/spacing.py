@@ -53,6 +53,19 @@ def spaced_timesteps(spacing: Spacing, timesteps: int, num_train_timesteps: int)
     return tuple(reversed(ascending))
 
 
+def chain_timesteps(t_start: int, stride: int, num_train_timesteps: int) -> tuple[int, ...]:
+    """Every stride-th timestep of the training chain, descending, from where t_start steps of noise end.
+
+    t_start steps of noise end at timestep t_start - 1 of 0..T-1, so with stride 1 there are exactly t_start timesteps,
+    the last of them 0. Raises ParamError unless 1 <= t_start <= T and stride is at least 1.
+    """
+    if not 1 <= t_start <= num_train_timesteps:
+        raise ParamError(f"t_start must be between 1 and the {num_train_timesteps} training timesteps, got {t_start}")
+    if stride < 1:
+        raise ParamError(f"stride must be at least 1, got {stride}")
+    return tuple(range(t_start - 1, -1, -stride))
+
+
 def _linspace(end: float, count: int) -> list[float]:
     """`count` numbers from 0 to `end`, rounded as numpy rounds them; only 0 when count is 1."""
     if count == 1:

@@ -80,7 +80,8 @@ class Ssim:
 
     def _filter(self, maps: Tensor) -> Tensor:
         """Weighted means over every window that lies inside: [..., H, W] -> [..., H - size + 1, W - size + 1]."""
-        return self._rows @ maps @ self._columns
+        filtered: Tensor = self._rows @ maps @ self._columns
+        return filtered
 
 
 class Mse:
