@@ -163,7 +163,8 @@ def peak_memory(
     cuda_allocated_loaded, cuda_allocated_peak, cuda_reserved_peak. calls_per_stage: network calls really made at each
     stage of a walk, 0 for all. training: optimiser steps (forward, backward, Adam) as well, after the walks:
     training_warmup_peak, training_peak, training_peak_minus_loaded, gradients_and_moments (what they take, exactly),
-    activations (the rest of it, which an adjoint saves), cuda_training_peak.
+    activations (the rest of it), kept_for_backward (exactly what a forward pass keeps, which an adjoint saves),
+    cuda_training_peak.
     """
     from bench.measure.memory import peak_memory
 

@@ -18,9 +18,11 @@ With `training`, after all that and on top of the same `loaded`, of optimiser st
 training_warmup_peak          the most in the first steps, which make the optimiser's state.
 training_peak                 the most in the steps after them.
 training_peak_minus_loaded    what training needs on top of what is loaded.
-gradients_and_moments         of that, exactly: a gradient and Adam's two moments of every trained parameter.
-activations                   the rest: what is kept for the way back, which an adjoint saves, and what torch keeps for
-                              reuse.
+gradients_and_moments         exact: a gradient and Adam's two moments of every trained parameter.
+activations                   training_peak_minus_loaded without them: what is kept for the way back, what torch and its
+                              libraries make once, and what they keep for reuse.
+kept_for_backward             exact: the tensors that one forward pass keeps for its way back, which an adjoint saves;
+                              not the weights.
 cuda_training_peak            on a GPU: the most bytes in tensors in the steps.
 """
 
@@ -85,6 +87,7 @@ def _training(
     with trainer(subject) as steps:
         warm_up, steady = _phases(subject, effort, steps.make)
     held = steps.state_bytes
+    assert steps.kept_bytes is not None  # a warm-up step was made
     if separable:
         needed = max(0, steady.peak - loaded.resident)
         yield _bytes("training_warmup_peak", warm_up.peak)
@@ -92,6 +95,7 @@ def _training(
         yield _bytes("training_peak_minus_loaded", needed, late)
         yield _bytes("activations", max(0, needed - held), late)
     yield _bytes("gradients_and_moments", held)
+    yield _bytes("kept_for_backward", steps.kept_bytes)
     if subject.device.type == "cuda":
         yield _bytes("cuda_training_peak", torch.cuda.max_memory_allocated(subject.device))
 

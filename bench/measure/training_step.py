@@ -24,7 +24,7 @@ TARGET = "training target"
 """Stream of the noise that a network is asked to output."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Steps:
     """A network in training."""
 
@@ -33,9 +33,30 @@ class Steps:
     optimizer: torch.optim.Adam
     state_bytes: int
     """What gradients and moments take, all made."""
+    kept_bytes: int | None = None
+    """What the forward pass of the last observed step kept for its way back, weights not counted."""
 
     def make(self, index: int) -> None:
-        """One step on the index-th batch: the cell's batch_size images at a timestep of the full network."""
+        """One step on the index-th batch; the first one is observed, which costs it a little."""
+        if self.kept_bytes is not None:
+            self._make(index)
+            return
+        known = {each.untyped_storage().data_ptr() for each in self.network.parameters()}
+        kept: dict[int, int] = {}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in known:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        # Nothing that is kept is freed before the way back, so no address stands for two pieces of memory.
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            self._make(index)
+        self.kept_bytes = sum(kept.values())
+
+    def _make(self, index: int) -> None:
+        """The cell's batch_size images at a timestep of the full network."""
         subject, batch = self.subject, self.subject.conditions.batch_size
         lo, hi = index * batch, (index + 1) * batch
         timestep = stage_uses(subject.denoiser, subject.call_timesteps)[0].timestep

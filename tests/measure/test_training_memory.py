@@ -77,7 +77,7 @@ def test_where_peaks_cannot_be_set_back_only_what_is_exact_is_given_of_training(
 
     found = [each.at["kind"] for each in peak_memory(placed(network, make_subject), Effort(), training=True)]
 
-    assert found == ["process_peak", "loaded", "gradients_and_moments"]
+    assert found == ["process_peak", "loaded", "gradients_and_moments", "kept_for_backward"]
 
 
 def test_a_step_gives_every_trained_parameter_a_gradient_and_moments(
@@ -94,6 +94,31 @@ def test_a_step_gives_every_trained_parameter_a_gradient_and_moments(
         assert sum(3 * each.numel() * 4 for each in trained) == steps.state_bytes
         assert network.frozen.grad is None
     assert network.seen == [(True, True, 5)]
+
+
+def test_what_is_kept_for_the_way_back_is_counted_once_and_without_the_weights(
+    make_subject: Callable[..., Subject],
+) -> None:
+    class Squares(nn.Module):
+        """(w x)^2, three times on the same sum: its parts are kept once."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(1, 1, 4, 4))
+
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            h = self.w * x  # keeps x, and w, which is there anyway
+            return h * h + (h * h).detach() + h.square()  # keeps h
+
+    subject = make_subject(Squares(), batch_size=3)
+
+    with trainer(subject) as steps:
+        assert steps.kept_bytes is None
+        for index in range(2):
+            steps.make(index)
+
+    image = 3 * 16 * 4
+    assert steps.kept_bytes == 2 * image + image  # and the loss keeps its difference
 
 
 def test_the_network_is_afterwards_what_it_was(network: Network, make_subject: Callable[..., Subject]) -> None:
