@@ -75,7 +75,7 @@ def skip_consistency(table: PublishedTable, row: str) -> Finding:
     out in addition saves something. Fitted by least squares; the misfit is in percentage points.
     """
     entries = [table.entry(row, column.label) for column in table.columns]
-    exponents = [float(str(entry.factors["model.skip_exponent"])) for entry in entries]
+    exponents = [float(str(entry.factors[0]["model.skip_exponent"])) for entry in entries]
     printed = np.array([100 * entry.value for entry in entries])
     shares = np.array([skip_shares(exponent)[1:] for exponent in exponents])
     steps = shares[:, ::-1].cumsum(axis=1)[:, ::-1]  # s_k - s_(k-1) counts at every k and above

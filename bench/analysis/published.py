@@ -34,6 +34,8 @@ class Column(Frozen):
 
     label: str
     factors: Factors
+    also: tuple[Factors, ...] = ()
+    """Further cells that the column stands for, each as `factors`."""
     metric: str | None = None
     """Overrides the table's; likewise the two below."""
     relative: Relative | None = None
@@ -45,6 +47,8 @@ class Row(Frozen):
 
     label: str
     factors: Factors
+    also: tuple[Factors, ...] = ()
+    """Further cells that the row stands for, each as `factors`."""
     printed: str
     """The numbers of the row, separated by spaces, digit for digit; `-` where nothing is printed."""
 
@@ -76,7 +80,8 @@ class Printed:
 
     row: str
     column: str
-    factors: Factors
+    factors: tuple[Factors, ...]
+    """Of the cells it stands for: any of these."""
     metric: str
     relative: Relative | None
     text: str
@@ -172,7 +177,7 @@ class PublishedTable(Frozen):
             Printed(
                 row.label,
                 column.label,
-                {**row.factors, **column.factors},
+                tuple({**a, **b} for a in (row.factors, *row.also) for b in (column.factors, *column.also)),
                 column.metric or self.metric or "",
                 column.relative or self.relative,
                 text,
@@ -209,13 +214,14 @@ class PublishedTable(Frozen):
         Returns None when nothing matches, or when two numbers match equally well.
         """
         fits = [
-            entry
+            (len(wanted), entry)
             for entry in self.entries()
             if (entry.metric, entry.relative) == (metric, relative)
-            and all(name in factors and _among(factors[name], value) for name, value in entry.factors.items())
+            for wanted in entry.factors
+            if all(name in factors and _among(factors[name], value) for name, value in wanted.items())
         ]
-        most = max((len(entry.factors) for entry in fits), default=0)
-        best = [entry for entry in fits if len(entry.factors) == most]
+        most = max((size for size, _ in fits), default=0)
+        best = [entry for size, entry in fits if size == most]
         return best[0] if len(best) == 1 else None
 
 

@@ -11,6 +11,8 @@ from bench.store.record import Record
 from bench.suite.schema import Cell
 
 Key = tuple[tuple[bool, Scalar], ...]
+MAYBE = "?"
+"""Behind the name of a factor: cells that lack it are meant, too."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,14 @@ class Point:
         return name in self.factors or name.removeprefix("conditions.") in self.conditions
 
     def matches(self, where: Mapping[str, Value]) -> bool:
-        """Whether the cell has all these factors, each with the value or with one of the values given."""
-        return all(
-            self.has(name)
-            and any(same(self.value(name), each) for each in (found if isinstance(found, tuple) else (found,)))
-            for name, found in where.items()
-        )
+        """Whether the cell has all these factors, each with the value or with one of the values given.
+
+        A name that ends in `?` is a factor that the cell may lack.
+        """
+        return all(self._agrees(name.removesuffix(MAYBE), value, name.endswith(MAYBE)) for name, value in where.items())
+
+    def _agrees(self, name: str, wanted: Value, may_lack: bool) -> bool:
+        return _among(self.value(name), wanted) if self.has(name) else may_lack
 
 
 def _among(value: Scalar, wanted: Value) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from bench import units
 from bench.analysis.places import place
 from bench.analysis.reduce import Estimate
-from bench.analysis.results import Key, Point, Results, as_key
+from bench.analysis.results import MAYBE, Key, Point, Results, as_key
 from bench.analysis.samples import Missing
 from bench.contracts import Value
 from bench.report.plain import label, listing
@@ -17,8 +17,6 @@ from bench.report.steadiness import Unsteady
 from bench.store.record import Record, RunInfo
 from bench.suite.schema import Quantity
 
-MAYBE = "?"
-"""After a row factor that not every cell has."""
 ABSENT = "\N{EN DASH}"
 """Heading of a row whose cells lack the factor."""
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 
 from bench.analysis.published import Printed, Published, PublishedTable, read_published
 from bench.analysis.reduce import Estimate
-from bench.analysis.results import Point
+from bench.analysis.results import Point, same
 from bench.contracts import Scalar
 from bench.errors import UserError
 from bench.report.plain import clean
 from bench.suite.schema import PublishedRef, Quantity, Relative
 
-PRINTED_AS: Mapping[str, str] = {"frechet": "fid"}
-"""What papers call a metric of ours, whatever features it was computed from."""
+PRINTED_AS: Mapping[str, str] = {"frechet": "fid", "nfe": "best_step"}
+"""What papers call a metric of ours, whatever features it was computed from, and however the step was chosen."""
 
 
 def find_published(ref: PublishedRef | None) -> tuple[tuple[Published, PublishedTable] | None, str]:
@@ -44,12 +44,26 @@ def find_printed(
     relative: Relative | None,
     at: Mapping[str, Scalar] | None = None,
 ) -> Printed | None:
-    """The number printed for the one cell; a metric of ours is looked for under the paper's name for it, too."""
-    if len(points) != 1:
+    """The number printed for a place; a metric of ours is looked for under the paper's name for it, too.
+
+    Where several cells stand in one place and one of them is chosen, what they have in common says which number it is.
+    """
+    if not points:
         return None
-    factors = {**points[0].conditions, **points[0].factors, **(at or {})}
+    factors = {**_common(points), **(at or {})}
     found = table.find(factors, metric, relative)
     return table.find(factors, PRINTED_AS[metric], relative) if found is None and metric in PRINTED_AS else found
+
+
+def _common(points: Sequence[Point]) -> Mapping[str, Scalar]:
+    """The factors and conditions that all these cells have, with one value."""
+    first, *others = points
+    own = {**first.conditions, **first.factors}
+    return {
+        name: value
+        for name, value in own.items()
+        if all(each.has(name) and same(each.value(name), value) for each in others)
+    }
 
 
 def is_of_another_kind(estimate: Estimate, printed: Printed) -> bool:

@@ -9,13 +9,14 @@ from bench import units
 from bench.analysis import stats
 from bench.analysis.published import Printed, Published, PublishedTable
 from bench.analysis.reduce import Estimate
-from bench.analysis.results import same
+from bench.analysis.resolution import resolutions
+from bench.analysis.results import MAYBE, same
 from bench.analysis.samples import Missing
 from bench.contracts import Scalar
 from bench.report import provenance, words
 from bench.report.document import Entry, Footnote, Line, Mark, Row, Table
 from bench.report.footnotes import Notes, common_note, table_footnotes
-from bench.report.grids import MAYBE, Grid, Measured, Outcome, make_grid, outcome, row_groups, shown, written
+from bench.report.grids import Grid, Measured, Outcome, make_grid, outcome, row_groups, shown, written
 from bench.report.plain import clean, factor_text, short
 from bench.report.printed import find_printed, find_published, is_of_another_kind, printed_for
 from bench.suite.schema import TableSpec
@@ -34,7 +35,18 @@ def build_table(spec: TableSpec, measured: Measured) -> Table:
     paper, print_problem = find_published(spec.published)
     table = _pivot(spec, measured, names, paper) if spec.columns is not None else _list(spec, measured, names, paper)
     problem = (Footnote(print_problem),) if print_problem else ()
-    return replace(table, footnotes=(*table.footnotes, *problem))
+    return replace(
+        table,
+        findings=(*table.findings, *(_resolved(spec, measured, paper[1]) if paper else ())),
+        footnotes=(*table.footnotes, *problem),
+    )
+
+
+def _resolved(spec: TableSpec, measured: Measured, printed: PublishedTable) -> tuple[str, ...]:
+    """Which of our exact numbers the printed ones are, where there are several candidates."""
+    points = tuple(point for point in measured.results.points if point.matches(spec.where))
+    varied = [name for name in measured.results.factor_names() if len(measured.results.values(name, points)) > 1]
+    return tuple(clean(each.sentence) for each in resolutions(printed, measured.results, points, varied))
 
 
 def _pivot(

@@ -186,8 +186,8 @@ class TableSpec(Frozen):
     """One factor, or several whose combinations are the rows, such as `model.skip`; conditions are factors too. A cell
     that lacks one is in no row, unless the factor ends in `?`: `sampler.eta?`."""
     where: Mapping[str, Value] = Field(default_factory=dict)
-    """Factors that choose the cells of the table, each with one value or a list; empty for all. Reference cells may
-    be others."""
+    """Factors that choose the cells of the table, each with one value or a list; empty for all. Behind the name of a
+    factor, `?` lets cells pass that lack it. Reference cells may be others."""
     columns: str | None = None
     """The factor over the columns of a pivot."""
     value: Quantity | None = None
@@ -214,8 +214,8 @@ class FigureSpec(Frozen):
     stage_times: step time and MACs of each stage. pareto: `value` against `x_value`. images: the PNG file that `value`
     left in each cell, in a grid. strip: the same, each in a row of its own."""
     where: Mapping[str, Value] = Field(default_factory=dict)
-    """Factors that choose the cells of the figure, each with one value or a list; empty for all. Reference cells may
-    be others."""
+    """Factors that choose the cells of the figure, each with one value or a list; empty for all. Behind the name of a
+    factor, `?` lets cells pass that lack it. Reference cells may be others."""
     value: Quantity | None = None
     """What is drawn upwards; of images and strips, the metric whose picture is shown."""
     x: str | None = None

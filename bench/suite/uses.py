@@ -77,9 +77,10 @@ def factor_problems(suite: Suite, factors: Mapping[str, tuple[Scalar, ...]]) -> 
                 yield suite.source.problem(here, unknown_factor(name, factors))
         for here, chosen in _chosen(part, path):
             for name, value in chosen.items():
-                values = _values(name, factors)
+                bare = name.removesuffix("?") if here[-1] == "where" and not isinstance(part, ClaimSpec) else name
+                values = _values(bare, factors)
                 if values is None:
-                    yield suite.source.problem((*here, name), unknown_factor(name, factors), at_key=True)
+                    yield suite.source.problem((*here, name), unknown_factor(bare, factors), at_key=True)
                     continue
                 for each in value if isinstance(value, tuple) else (value,):
                     if not any(same(each, known) for known in values):

@@ -132,6 +132,20 @@ def test_a_cell_finds_its_printed_number_by_all_of_its_factors(small: PublishedT
     assert small.find(cell, "latency", "ratio") is None
 
 
+def test_a_row_or_a_column_may_stand_for_cells_that_share_no_factor() -> None:
+    text = SMALL.replace("{label: a, factors: {model: x}", "{label: a, factors: {model: x}, also: [{other: true}]")
+    text = text.replace("{label: one, factors: {model.c: 1}}", "{label: one, factors: {model.c: 1}, also: [{path: d}]}")
+    table = parse_published(text, "small.yaml").table("1")
+
+    cells: list[dict[str, Scalar]] = [{"model": "x"}, {"other": True}]
+    places: list[dict[str, Scalar]] = [{"model.c": 1}, {"path": "d"}]
+    found = [table.find({**cell, **place}, "latency", None) for cell in cells for place in places]
+
+    assert [each and each.text for each in found] == 4 * ["1.50"]
+    assert table.find({"other": False, "path": "d"}, "latency", None) is None
+    assert len(table.entries()) == 3
+
+
 @pytest.mark.parametrize("model", ["y", "z"])
 def test_a_row_may_stand_for_any_of_several_values(small: PublishedTable, model: str) -> None:
     found = small.find({"model": model, "model.c": 2}, "latency", None)

@@ -64,6 +64,21 @@ def test_values_keep_their_first_order_and_merge_equal_numbers(record: Make) -> 
     assert results.values("model.width") == ()
 
 
+def test_a_cell_matches_when_it_has_one_of_the_values_of_every_factor(record: Make) -> None:
+    (point,) = collect([record("zero", 2)]).points
+
+    assert point.matches({"model.skip": ("duplicate", "zero"), "model.skip_exponent": 2, "threads": 1})
+    assert not point.matches({"model.skip": ("duplicate", "interpolate")})
+    assert not point.matches({"model.width": 8})
+
+
+def test_a_factor_with_a_question_mark_may_be_lacking_but_not_other(record: Make) -> None:
+    (point,) = collect([record("zero", 2)]).points
+
+    assert point.matches({"model.width?": 8, "model.skip?": "zero"})
+    assert not point.matches({"model.skip?": "duplicate"})
+
+
 def test_the_reference_differs_in_nothing_but_what_is_named(record: Make) -> None:
     results = collect([record(skip, c) for skip in ("zero", "duplicate") for c in (0.0, 2.0)])
     point = results.find({"model.skip": "duplicate", "model.skip_exponent": 2})[0]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 import pytest
 
-from bench.analysis.results import collect
+from bench.analysis.published import Printed, PublishedTable, read_published
+from bench.analysis.results import Point, collect
 from bench.contracts import Scalar
+from bench.registry import load_builtins
 from bench.report.document import Entry, Footnote, Table
 from bench.report.footnotes import Notes
 from bench.report.grids import Measured
+from bench.report.printed import find_printed
 from bench.report.steadiness import unsteady
 from bench.report.tables import build_table
 from bench.store.record import Record, Status
@@ -173,18 +176,22 @@ def test_a_list_has_a_column_for_each_quantity(measured: MakeMeasured) -> None:
 
 
 def test_a_list_shows_printed_numbers_of_the_same_metric_only(measured: MakeMeasured, cells: tuple[Cell, ...]) -> None:
-    """A cell is taken for the paper's U-Net: its GFLOPS stand beside our MACs, and nothing beside our times."""
+    """A cell is taken for the paper's U-Net: its GFLOPS stand beside our MACs by one counter, and nothing else."""
 
     def rename(records: Iterable[Record]) -> Iterable[Record]:
         return (
-            replace(r, factors={**r.factors, "model": "lucid-unet"})
+            replace(r, factors={**r.factors, "model": "lucid-unet"}, at=counted(r))
             for r in records
             if "zero,skip_exponent=0" in r.cell
         )
 
+    def counted(record: Record) -> Mapping[str, Scalar]:
+        return {name: "thop-like" if value == "fvcore" else value for name, value in record.at.items()}
+
     found = measured(rename, ())
     spec = listed(
-        Quantity(metric="macs", reduce="value", at={"stage": 0}),
+        Quantity(metric="macs", reduce="value", at={"stage": 0, "counter": "thop-like"}),
+        Quantity(metric="macs", reduce="value", at={"stage": 0, "counter": "dispatch"}),
         Quantity(metric="latency"),
         rows=("model",),
         published=PublishedRef(paper="missing-u", table="5"),
@@ -193,8 +200,41 @@ def test_a_list_shows_printed_numbers_of_the_same_metric_only(measured: MakeMeas
     table = build_table(spec, found)
 
     assert [each.label for each in table.rows[0].lines] == ["paper", "ours"]
-    assert [each.text for each in table.rows[0].lines[0].entries] == ["7.21 GMAC", "\N{EN DASH}"]
+    assert [each.text for each in table.rows[0].lines[0].entries] == ["7.21 GMAC", *2 * ["\N{EN DASH}"]]
     assert table.rows[0].lines[1].entries[0].ratio == pytest.approx(6.239 / 7.21)
+
+
+def test_the_printed_number_of_a_chosen_cell_is_that_of_what_all_its_cells_have_in_common() -> None:
+    points = tuple(
+        Point(f"{steps}", {"model": "lucid-unet", "sampler": "ddim", "data": "digits", "steps": steps}, {}, 0, ())
+        for steps in (2, 5)
+    )
+    other = Point("ddpm", {**points[0].factors, "sampler": "ddpm"}, {}, 0, ())
+    table = read_published("missing-u").table("1")
+
+    assert [each and each.text for each in (printed(table, points), printed(table, points[:1]))] == ["1.12", "1.12"]
+    assert printed(table, (*points, other)) is None
+    assert printed(table, ()) is None
+
+
+def printed(table: PublishedTable, points: tuple[Point, ...]) -> Printed | None:
+    return find_printed(table, points, "latency", None)
+
+
+def test_exact_printed_numbers_are_resolved_under_the_table(measured: MakeMeasured) -> None:
+    """Figure 6 prints 35,710,339: our cells have other counts of parameters, and the nearest is named."""
+    load_builtins()
+    spec = listed(
+        Quantity(metric="parameters", reduce="value", at={"which": "total"}),
+        rows=("model.skip", "model.skip_exponent"),
+        published=PublishedRef(paper="missing-u", table="figure-6"),
+    )
+
+    sentences = build_table(spec, measured()).findings
+
+    assert "nothing measured here rounds to 35710339; the nearest is" in sentences[0]
+    assert sentences[0].startswith("Figure 6, U-Net: ")
+    assert len(sentences) == 6  # five rows, and which way of counting gives how many
 
 
 def test_a_printed_table_that_is_not_there_is_said_and_does_not_stop_the_report(measured: MakeMeasured) -> None:

@@ -11,7 +11,15 @@ from bench.suite.read import builtin_suites
 
 SUITES = Path(__file__).parents[2] / "suites"
 
-EXPECTED_CELLS = {"efficiency": 7, "schedules": 44, "skip_fid": 24, "smoke": 4, "speedup": 20}
+EXPECTED_CELLS = {
+    "adjoint": 8,
+    "efficiency": 11,
+    "levels": 4,
+    "schedules": 44,
+    "skip_fid": 24,
+    "smoke": 4,
+    "speedup": 20,
+}
 """How many cells each suite makes; a suite that grows says so here."""
 
 EXPAND = """

@@ -283,6 +283,18 @@ def test_one_metric_may_be_measured_with_different_arguments() -> None:
             "rows: model, where: {model: nett}, values: [{metric: clock}]",
             "tables[0].where.model: no cell has model = 'nett'; expected one of",
         ),
+        (
+            "rows: model, where: {'model.exponnt?': 0}, values: [{metric: clock}]",
+            "no cell has the factor 'model.exponnt'; did you mean 'model.exponent'",
+        ),
+        (
+            "rows: model, where: {'model.exponent?': 3}, values: [{metric: clock}]",
+            "no cell has model.exponent? = 3; expected one of 0, 2",
+        ),
+        (
+            "rows: model, values: [{metric: clock, relative: ratio, to: {'model.exponent?': 0}}]",
+            "no cell has the factor 'model.exponent?'",
+        ),
         ("rows: model, values: [{metric: clok}]", "the metric 'clok' is not in 'metrics'; did you mean 'clock'?"),
         ("rows: model, values: [{metric: count}]", "the metric 'count' is not in 'metrics'; expected one of clock"),
         (
