@@ -33,8 +33,9 @@ RANK = {
     "verdict": 5,
     "run": 6,
     "report": 6,
-    "cli": 7,
-    "__main__": 8,
+    "gate": 7,
+    "cli": 8,
+    "__main__": 9,
 }
 MODELS_MAY_IMPORT = {"contracts", "registry", "errors", "passport", "version", "downloads", "outlook"}
 EVERYWHERE = {("store", "suite.schema")}

@@ -34,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     _report(verbs)
     _compare(verbs)
     _check(verbs)
+    _gate(verbs)
     _list(verbs)
     _inspect(verbs)
     _train(verbs)
@@ -47,8 +48,12 @@ Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _plan(verbs: Verbs) -> None:
-    verb = _verb(verbs, "plan", "show what a suite would measure, without measuring")
+    verb = _verb(verbs, "plan", "show what a suite would measure, what is missing, and how long it may take")
     _suite_arguments(verb)
+    verb.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR",
+        help="where step times of earlier runs are looked for (default: results)",
+    )  # fmt: skip
     _json(verb)
 
 
@@ -95,6 +100,38 @@ def _check(verbs: Verbs) -> None:
     verb.add_argument("run", type=Path, metavar="RUN", help="a run's, a suite's or the results folder")
     verb.add_argument("--baseline", type=Path, metavar="FILE", help=f"{SIDE} (default: claims only)")
     _verdict_arguments(verb)
+
+
+def _gate(verbs: Verbs) -> None:
+    verb = _verb(verbs, "gate", "measure a base and the current folder in turns; exit 1 when the latter is slower")
+    _suite_arguments(verb)
+    verb.add_argument(
+        "--base", required=True, metavar="REV_OR_PATH", help="a git revision such as main or HEAD~1, or a folder"
+    )
+    verb.add_argument(
+        "--tolerance", type=_share, default=0.05, metavar="PERCENT",
+        help="the slowdown that must be found (default: 5%%)",
+    )  # fmt: skip
+    verb.add_argument(
+        "--pixels", type=_not_negative, default=0.0, metavar="X",
+        help="largest difference of a pixel in [-1, 1] between images that count as the same (default: 0)",
+    )  # fmt: skip
+    verb.add_argument("--exact-only", action="store_true", help="compare counts and images, and time nothing")
+    verb.add_argument(
+        "--time-limit", type=_positive, metavar="MINUTES", help="leave undecided what is not decided by then"
+    )
+    verb.add_argument(
+        "--base-python", type=Path, metavar="PYTHON",
+        help="an interpreter of its own for the base (default: one that sees what is installed here)",
+    )  # fmt: skip
+    verb.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR",
+        help="raw times go to DIR/gates (default: results)",
+    )  # fmt: skip
+    verb.add_argument("--quiet", action="store_true", help="print the verdicts only")
+    verb.add_argument("--all", action="store_true", help="name what is unchanged, too")
+    verb.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
+    _json(verb)
 
 
 def _verdict_arguments(verb: argparse.ArgumentParser) -> None:
@@ -201,6 +238,20 @@ def _data(verb: argparse.ArgumentParser) -> None:
 
 def _json(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def _share(text: str) -> float:
+    value = float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
+    if not 0.001 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be between 0.1% and 100%, got {text}")
+    return value
+
+
+def _not_negative(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
+    return value
 
 
 def _positive(text: str) -> float:

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.cli.gating import gate
 from bench.cli.text import print_json, print_line, print_table
 from bench.cli.verdicts import check, compare
 from bench.contracts import Value
@@ -22,22 +23,23 @@ if TYPE_CHECKING:
 
 
 def plan(options: argparse.Namespace) -> int:
-    """Every cell of a suite, without measuring anything."""
+    """Every cell of a suite, without measuring anything; what is missing, and how much there is to compute."""
+    from bench.cli.planning import outlook, outlook_json, outlook_lines
     from bench.suite.plan import plan_counts, plan_rows
 
     suite, cells = _suite_and_cells(options)
     rows, counts = plan_rows(cells), plan_counts(cells)
+    ahead = outlook(cells, options.results)
     if options.json:
-        print_json(
-            {"suite": suite.suite, "title": suite.title, **asdict(counts), "rows": [asdict(row) for row in rows]}
-        )
+        told = {**asdict(counts), **outlook_json(ahead), "rows": [asdict(row) for row in rows]}
+        print_json({"suite": suite.suite, "title": suite.title, **told})
         return ExitCode.OK
     print_line(f"{suite.suite}: {suite.title}")
     print_table(("cell", "metrics"), [(row.cell, ", ".join(row.metrics)) for row in rows])
-    print_line(
-        f"{counts.cells} cells, {counts.measurements} numbers, {counts.timed_calls:,} timed calls; "
-        f"measure them with `bench run {options.suite}`"
-    )
+    print_line(f"{counts.cells} cells, {counts.measurements} numbers, {counts.timed_calls:,} timed calls")
+    for line in outlook_lines(ahead):
+        print_line(line)
+    print_line(f"measure them with `bench run {options.suite}`")
     return ExitCode.OK
 
 
@@ -222,6 +224,7 @@ VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "report": report,
     "compare": compare,
     "check": check,
+    "gate": gate,
     "list": list_names,
     "inspect": inspect,
     "train": train,

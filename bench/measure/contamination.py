@@ -101,6 +101,11 @@ def contamination_warnings(found: Contamination) -> tuple[str, ...]:
     return tuple(warnings)
 
 
+def processor_times(processors: frozenset[int]) -> tuple[float | None, float | None]:
+    """(busy, steal) seconds of some processors since the machine started; None where the kernel does not say."""
+    return _processor_times(_text(Path("/proc/stat")), processors)
+
+
 def _processor_times(stat: str, processors: frozenset[int]) -> tuple[float | None, float | None]:
     """(busy, steal) seconds of the given processors, from the text of /proc/stat; None where it does not say."""
     names = {f"cpu{number}" for number in processors}

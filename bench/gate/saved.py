@@ -1,0 +1,70 @@
+"""A gate as a file: every raw time of every run of the rule, so that nothing has to be believed."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.errors import SaveError
+from bench.gate.pairs import Unit
+from bench.gate.sequence import Course, Story
+from bench.suite.schema import Cell
+from bench.verdict.outcome import Verdict
+
+SCHEMA = 1
+FOLDER = "gates"
+
+
+def save(
+    results: Path,
+    started: str,
+    facts: Mapping[str, Any],
+    cells: Sequence[Cell],
+    calibration: Mapping[int, Sequence[Unit]],
+    stories: Mapping[int, Story],
+    verdicts: Sequence[Verdict],
+) -> Path:
+    """Write `results/gates/<time>-<suite>-<token>.json`. started: UTC, ISO 8601. Raises SaveError."""
+    data = {
+        "schema": SCHEMA,
+        "started": started,
+        **facts,
+        "verdicts": [{**asdict(each), "outcome": str(each.outcome)} for each in verdicts],
+        "calibration": {cells[cell].id: [_unit(unit) for unit in found] for cell, found in calibration.items()},
+        "cells": {
+            cells[cell].id: {
+                "first": _course(story.first),
+                "confirmation": None if story.confirmation is None else _course(story.confirmation),
+            }
+            for cell, story in stories.items()
+        },
+    }
+    stamp = "".join(letter for letter in started[:19] if letter.isdigit() or letter == "T")
+    path = results / FOLDER / f"{stamp}-{facts['suite']}-{secrets.token_hex(3)}.json"
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise SaveError(f"{path}: cannot be written: {error.strerror or error}") from error
+    return path
+
+
+def _course(course: Course) -> dict[str, Any]:
+    return {"decision": str(course.decision), "why": course.why, "units": [_unit(unit) for unit in course.units]}
+
+
+def _unit(unit: Unit) -> dict[str, Any]:
+    """Seconds of every slot in the order in which each side had them; the ratios follow from them."""
+    return {
+        "base": list(unit.base),
+        "head": list(unit.head),
+        "repeat": unit.repeat,
+        "took_s": round(unit.took_s, 3),
+        "disturbed": unit.disturbed,
+    }
