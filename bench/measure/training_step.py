@@ -34,29 +34,13 @@ class Steps:
     state_bytes: int
     """What gradients and moments take, all made."""
     kept_bytes: int | None = None
-    """What the forward pass of the last observed step kept for its way back, weights not counted."""
+    """What the forward pass of the first step kept for its way back, weights not counted."""
 
     def make(self, index: int) -> None:
-        """One step on the index-th batch; the first one is observed, which costs it a little."""
-        if self.kept_bytes is not None:
-            self._make(index)
-            return
-        known = {each.untyped_storage().data_ptr() for each in self.network.parameters()}
-        kept: dict[int, int] = {}
+        """One step on the index-th batch: the cell's batch_size images at a timestep of the full network.
 
-        def keep(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            if storage.data_ptr() not in known:
-                kept[storage.data_ptr()] = storage.nbytes()
-            return tensor
-
-        # Nothing that is kept is freed before the way back, so no address stands for two pieces of memory.
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            self._make(index)
-        self.kept_bytes = sum(kept.values())
-
-    def _make(self, index: int) -> None:
-        """The cell's batch_size images at a timestep of the full network."""
+        The forward pass of the first one is watched, which costs it a little.
+        """
         subject, batch = self.subject, self.subject.conditions.batch_size
         lo, hi = index * batch, (index + 1) * batch
         timestep = stage_uses(subject.denoiser, subject.call_timesteps)[0].timestep
@@ -65,9 +49,32 @@ class Steps:
         target = batch_noise(subject.seed, lo, hi, TARGET, subject.denoiser.image_shape).to(subject.device)
         self.optimizer.zero_grad(set_to_none=True)
         subject.calls.count += 1
-        output: Tensor = self.network(x_t, t)
+        if self.kept_bytes is None:
+            output, self.kept_bytes = watched(self.network, x_t, t)
+        else:
+            output = self.network(x_t, t)
         (output.float() - target).square().mean().backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
+
+
+def watched(network: nn.Module, x_t: Tensor, t: Tensor) -> tuple[Tensor, int]:
+    """The network's output, and the bytes of what its forward pass keeps for the way back; weights not counted.
+
+    A piece of memory that is kept several times counts once.
+    """
+    weights = {each.untyped_storage().data_ptr() for each in network.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor.detach()  # the tensor itself would hold the graph that holds it
+
+    # Nothing that is kept is freed before the way back, so no address stands for two pieces of memory.
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        output: Tensor = network(x_t, t)
+    return output, sum(kept.values())
 
 
 @contextmanager

@@ -118,7 +118,7 @@ def test_what_is_kept_for_the_way_back_is_counted_once_and_without_the_weights(
             steps.make(index)
 
     image = 3 * 16 * 4
-    assert steps.kept_bytes == 2 * image + image  # and the loss keeps its difference
+    assert steps.kept_bytes == 2 * image
 
 
 def test_the_network_is_afterwards_what_it_was(network: Network, make_subject: Callable[..., Subject]) -> None:
