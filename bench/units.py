@@ -150,13 +150,15 @@ def plural(count: int, noun: str, nouns: str | None = None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A length of time for people: `38 s`, `3 min 12 s`, `2 h 05 min`."""
+    """A length of time for people: `38 s`, `3 min 12 s`, `2 h 05 min`, `12 days 3 h`."""
     whole = round(seconds)
     if whole < 60:
         return write(seconds, Scale(1.0, "s")) if seconds < 10 else f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400:,} days {whole % 86400 // 3600} h"
 
 
 def _prefix(prefixes: tuple[tuple[float, str], ...], size: float) -> tuple[float, str]:

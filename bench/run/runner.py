@@ -29,6 +29,7 @@ from bench.store.inputs import Inputs
 from bench.store.lines import LineWriter
 from bench.store.record import Record, Status
 from bench.store.resume import Lack, changed_input, lacking
+from bench.suite.missing import cell_lacks
 from bench.suite.schema import Cell, Suite
 
 
@@ -86,7 +87,9 @@ class _Loop:
             if lack is not None:
                 self._lacks[visit.key] = lack
         self._hopeless: set[Quantity] = set()
-        self._plans = only(plans, lambda visit: visit.key in self._lacks and unmet_need(visit.cell, visit.spec) is None)
+        cells = {visit.cell.id: visit.cell for visit in self._visits}
+        self._not_there = {name: "; ".join(cell_lacks(cell)) for name, cell in cells.items()}
+        self._plans = only(plans, lambda visit: visit.key in self._lacks and self._unmet(visit) is None)
         self._left = {visit.key: visit for worker in self._plans for visit in worker.visits}
         self._left_of_cell = Counter(visit.cell.id for visit in self._left.values())
         together = {
@@ -95,7 +98,7 @@ class _Loop:
             for visit in worker.visits
         }
         self._forecast = Forecast(self._left.values(), lambda visit: together[visit.key])
-        self._cells = len({visit.cell.id for visit in self._visits})
+        self._cells = len(cells)
         self._began: dict[Key, float] = {}
         self._measured = 0
 
@@ -211,13 +214,17 @@ class _Loop:
     def _refuse_what_cells_lack(self) -> None:
         """Cells that cannot have a metric are told so here: no process is started for them."""
         for visit in self._visits:
-            reason = unmet_need(visit.cell, visit.spec)
+            reason = self._unmet(visit)
             if reason is None or visit.quantity in self._hopeless:
                 continue
             self._hopeless.add(visit.quantity)
             known = self._attempts.get(visit.key)
             if known is None or (known.status, known.reason) != (Status.SKIPPED, reason):
                 self._save(visit, self._missed(visit, Status.SKIPPED, reason))
+
+    def _unmet(self, visit: Visit) -> str | None:
+        """Why no process need be started for a visit: what its cell was not given, or what is not on this machine."""
+        return unmet_need(visit.cell, visit.spec) or self._not_there[visit.cell.id] or None
 
     def _answer_the_unanswered(self) -> None:
         for visit in unanswered(self._visits, self._attempts):
