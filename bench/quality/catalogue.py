@@ -13,6 +13,7 @@ from bench.contracts import Measurement, Need
 from bench.outlook import Work
 from bench.quality.inception_file import missing_inception
 from bench.quality.recipe import Dtype, Extractor, RecipeName, images_used, whole_shards
+from bench.quality.score_names import ScoreName, missing_backbone
 from bench.registry import DATASETS, register_metric
 from bench.suite.schema import Cell, Effort
 
@@ -39,6 +40,13 @@ def _missing(cell: Cell, features: Extractor, reference: Reference, **_: object)
         yield from missing_inception()
     if cell.data is not None and reference != "own" and "split" in cell.data.params:
         yield from DATASETS.get(cell.data.name).lacks({**cell.data.params, "split": reference})
+
+
+def _missing_scores(cell: Cell, scores: tuple[ScoreName, ...], **_: object) -> Iterator[str]:
+    """Backbones of LPIPS that nobody fetched."""
+    for score in scores:
+        if score.startswith("lpips["):
+            yield from missing_backbone(score)
 
 
 @register_metric("frechet", unit="1", better="lower", kind="quality", needs=NEEDS, work=_compared, missing=_missing)
@@ -155,3 +163,31 @@ def samples(
     from bench.quality.sample_grid import sample_grid
 
     return sample_grid(subject, images=images, columns=columns, scale=scale)
+
+
+@register_metric("denoising", unit="1", better=None, kind="quality", needs=NEEDS, missing=_missing_scores)
+def denoising(
+    subject: Subject,
+    effort: Effort,
+    images: int = 100,
+    scores: tuple[ScoreName, ...] = ("ssim", "psnr", "perceptual[digits-cnn]"),
+    replicates: int = 200,
+    seed: int = 0,
+) -> Iterable[Measurement]:
+    """Scores of test images that are noised to the walk's first timestep and walked back, after every step.
+
+    The cell's sampler is the walk (`chain` visits every timestep); image i's noise is the same for every model. A step
+    is one that was executed: step k is after k network calls. scores: those that the pictures cannot have (the digits
+    classifier on photographs) are left out with a warning. at.score; at.iterate: x_t, the iterate over sqrt(abar), or
+    pred_x0, both cut to [0, 1]; at.which, one value an image:
+    noisy (before the walk), first and final (after the first and the last step),
+    best, best_step, best_timestep (where this image is best: an oracle, which looks at the clean image),
+    chosen, chosen_step (at the best step of the mean curve of the other half of the images),
+    elbow_step (where the curve bends most after its best step);
+    and of the mean curve of all images: mean_best, mean_best_step (chosen and reported on the same images), mean_chosen
+    (as chosen), each with replicates in which images are drawn and the step is chosen again; mean_curve and curve (of
+    image 0): one value a step. The artifact holds every curve. A restorer makes one call, which is all there is.
+    """
+    from bench.quality.denoise import denoising
+
+    return denoising(subject, images=images, scores=scores, replicates=replicates, seed=seed)

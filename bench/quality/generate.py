@@ -82,7 +82,7 @@ def samples_identity(subject: Subject) -> dict[str, object]:
     cell, denoiser = subject.cell, subject.denoiser
     if cell is None or subject.sampler is None or cell.sampler is None:
         raise MeasurementError("samples need a cell with a sampler; give it one with `sampler: {name: ddim}`")
-    if denoiser.weights.sha256 is None:
+    if denoiser.weights.sha256 is None and denoiser.weights.origin != "none":
         raise MeasurementError(
             f"the weights of {cell.model.name!r} have no SHA-256, so their samples cannot be kept apart from others; "
             "its factory must give Weights(sha256=...)"

@@ -8,22 +8,21 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import os
 import pickle
 import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
-from bench.downloads import by_hand, data_root, fetched_path, find_download
+from bench.downloads import find_download
 from bench.errors import BadCheckpoint, MissingWeights, Unsupported
 from bench.passport import file_sha256
 from bench.quality.digits_cnn import IMAGE_SIZE, DigitsCnn, load_digits_cnn
 from bench.quality.preprocess import check_unit
+from bench.quality.score_names import BACKBONES, ScoreName, backbone_path, missing_backbone
 from bench.quality.similarity import sets_of
 
 Backbone: TypeAlias = Literal["alex", "vgg", "squeeze"]
@@ -32,8 +31,6 @@ TINY = 1e-10
 """Added to the length of a feature vector, as LPIPS does: a pixel without features has no direction."""
 LEAST_SIZE = {"alex": 31, "vgg": 16, "squeeze": 17}
 """Pixels a side below which a layer of the backbone has none left."""
-HUB_FOLDER = "hub/checkpoints"
-"""Under $TORCH_HOME, where torchvision keeps the same files."""
 
 Layers = Callable[[Tensor], Sequence[Tensor]]
 """Pictures [N, C, H, W] in [0, 1] -> feature maps [N, C_l, H_l, W_l] of every layer."""
@@ -112,12 +109,9 @@ def load_lpips(net: Backbone) -> nn.Module:
 
     Raises MissingWeights and BadCheckpoint.
     """
-    path, expected = backbone_path(net), _sha256(net)
+    path, expected = backbone_path(_score_name(net)), _sha256(net)
     if path is None:
-        raise MissingWeights(
-            f"lpips[{net}] needs its backbone's weights, which are not there; {by_hand(f'lpips-{net}', data_root())}; "
-            "nothing is downloaded in a run"
-        )
+        raise MissingWeights(*missing_backbone(_score_name(net)))
     if file_sha256(path) != expected:
         raise BadCheckpoint(
             f"{path}: not the backbone that LPIPS was made with (its SHA-256 should begin {expected[:12]}); a distance "
@@ -144,16 +138,13 @@ def build_lpips(net: Backbone, state: dict[str, Tensor]) -> nn.Module:
     return module.eval().requires_grad_(False)
 
 
-def backbone_path(net: Backbone) -> Path | None:
-    """Where the backbone's file lies: under the data root as `bench fetch` puts it, or in torch's own cache."""
-    fetched = fetched_path(f"lpips-{net}", data_root())
-    home = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
-    places = (fetched, home / HUB_FOLDER / fetched.name)
-    return next((path for path in places if path.is_file()), None)
+def _score_name(net: Backbone) -> ScoreName:
+    names: dict[Backbone, ScoreName] = {"alex": "lpips[alex]", "vgg": "lpips[vgg]", "squeeze": "lpips[squeeze]"}
+    return names[net]
 
 
 def _sha256(net: Backbone) -> str:
-    return find_download(f"lpips-{net}").files[0].hash.removeprefix("sha256:")
+    return find_download(BACKBONES[_score_name(net)]).files[0].hash.removeprefix("sha256:")
 
 
 @lru_cache(maxsize=1)

@@ -5,8 +5,12 @@ All of them take pictures in [0, 1] and compare each with its own clean one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Literal, TypeAlias, get_args
+
+from bench.downloads import by_hand, data_root, fetched_path
 
 ScoreName: TypeAlias = Literal[
     "ssim",
@@ -38,3 +42,29 @@ MEANING: Mapping[ScoreName, str] = {
 
 HIGHER: frozenset[ScoreName] = frozenset({"ssim", "ssim[wang2004]", "psnr"})
 """Scores of which more is better; of the others less."""
+
+BACKBONES: Mapping[ScoreName, str] = {
+    "lpips[alex]": "lpips-alex",
+    "lpips[vgg]": "lpips-vgg",
+    "lpips[squeeze]": "lpips-squeeze",
+}
+"""What `bench fetch` calls the networks behind LPIPS."""
+HUB_FOLDER = "hub/checkpoints"
+"""Under $TORCH_HOME, where torchvision keeps the same files."""
+
+
+def backbone_path(score: ScoreName) -> Path | None:
+    """Where a backbone's file lies: under the data root as `bench fetch` puts it, or in torch's own cache."""
+    fetched = fetched_path(BACKBONES[score], data_root())
+    home = Path(os.environ.get("TORCH_HOME") or Path.home() / ".cache" / "torch")
+    places = (fetched, home / HUB_FOLDER / fetched.name)
+    return next((path for path in places if path.is_file()), None)
+
+
+def missing_backbone(score: ScoreName) -> Iterator[str]:
+    """The sentence for a plan, when a backbone is not there."""
+    if backbone_path(score) is None:
+        yield (
+            f"{score} needs its backbone's weights, which are not there; {by_hand(BACKBONES[score], data_root())}; "
+            "nothing is downloaded in a run"
+        )

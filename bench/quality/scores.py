@@ -14,8 +14,8 @@ from bench.quality.similarity import Gmsd, Mse, Psnr, Score, Ssim
 def prepare_score(name: ScoreName, clean: Tensor) -> Score:
     """The score against these clean pictures [B, C, H, W] in [0, 1].
 
-    Raises ParamError for an unknown name, MeasurementError (Unsupported) for pictures it cannot take, MissingWeights
-    where its network is not there.
+    Raises ParamError for an unknown name, Unsupported for pictures that cannot have it, and MissingWeights where its
+    network is not there.
     """
     match name:
         case "ssim":

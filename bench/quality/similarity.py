@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bench.errors import MeasurementError
+from bench.errors import MeasurementError, Unsupported
 from bench.quality.preprocess import check_unit
 
 SsimVariant = Literal["skimage", "wang2004"]
@@ -49,7 +49,7 @@ class Ssim:
 
     skimage: its defaults, a uniform 7x7 window and the sample covariance. wang2004: gaussian_weights=True, sigma=1.5,
     use_sample_covariance=False. Both: data_range=1, channel_axis stated, windows inside the picture only. Variances are
-    differences of nearly equal numbers where a picture is smooth, so all of it is float64. Raises MeasurementError for
+    differences of nearly equal numbers where a picture is smooth, so all of it is float64. Raises Unsupported for
     pictures smaller than the window.
     """
 
@@ -58,7 +58,7 @@ class Ssim:
         weights = _uniform() if variant == "skimage" else _gaussian()
         size = len(weights)
         if min(clean.shape[2:]) < size:
-            raise MeasurementError(
+            raise Unsupported(
                 f"SSIM ({variant}) looks through a {size}x{size} window and the pictures are "
                 f"{clean.shape[2]}x{clean.shape[3]}; use larger pictures or another score"
             )
@@ -76,7 +76,8 @@ class Ssim:
         covariance = self._sample * (cross - mean * self._mean)
         above = (2.0 * mean * self._mean + C1) * (2.0 * covariance + C2)
         below = (mean.square() + self._mean.square() + C1) * (variance + self._variance + C2)
-        return (above / below).mean(dim=(2, 3, 4)).flatten()
+        similarity: Tensor = above / below
+        return similarity.mean(dim=(2, 3, 4)).flatten()
 
     def _filter(self, maps: Tensor) -> Tensor:
         """Weighted means over every window that lies inside: [..., H, W] -> [..., H - size + 1, W - size + 1]."""
@@ -109,13 +110,13 @@ class Gmsd:
     """Gradient magnitude similarity deviation (Xue et al. 2014): the spread of how well local gradients agree.
 
     Grey, halved by means of 2x2 pixels, Prewitt gradients with zeros beyond the border, as their code does. 0 for equal
-    pictures. Raises MeasurementError for pictures of one pixel, or of channels that are neither grey nor colour.
+    pictures. Raises Unsupported for pictures of one pixel, or of channels that are neither grey nor colour.
     """
 
     def __init__(self, clean: Tensor) -> None:
         check_unit(clean)
         if clean.shape[1] not in (1, 3) or min(clean.shape[2:]) < 2:
-            raise MeasurementError(f"GMSD takes grey or colour pictures of 2x2 pixels at least, got {clean.shape[1:]}")
+            raise Unsupported(f"GMSD takes grey or colour pictures of 2x2 pixels at least, got {clean.shape[1:]}")
         self._clean = clean
         prewitt = torch.tensor([[1.0, 0.0, -1.0]] * 3, device=clean.device) / 3.0
         self._kernels = torch.stack([prewitt, prewitt.T])[:, None]

@@ -18,7 +18,8 @@ from bench.errors import BadCheckpoint, MissingWeights, Unsupported
 from bench.passport import file_sha256
 from bench.quality import perceptual
 from bench.quality.digits_cnn import load_digits_cnn
-from bench.quality.perceptual import backbone_path, build_lpips, digits_cnn_distance, load_lpips, lpips_distance
+from bench.quality.perceptual import build_lpips, digits_cnn_distance, load_lpips, lpips_distance
+from bench.quality.score_names import backbone_path
 from bench.quality.scores import score_pictures
 
 NETS = ("alex", "squeeze", "vgg")
@@ -201,10 +202,10 @@ def test_a_file_with_the_right_hash_and_the_wrong_tensors_is_refused(backbone: A
 def test_torchs_own_cache_is_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATA", str(tmp_path / "none"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert backbone_path("alex") is None
+    assert backbone_path("lpips[alex]") is None
 
     cached = tmp_path / "hub" / "checkpoints" / "alexnet-owt-7be5be79.pth"
     cached.parent.mkdir(parents=True)
     cached.touch()
 
-    assert backbone_path("alex") == cached
+    assert backbone_path("lpips[alex]") == cached
