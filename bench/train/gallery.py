@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bench.contracts import Dataset, Denoiser, Restorer
+from bench.data.grid import image_grid, save_png
 from bench.diffusion.noise import NoiseStream, batch_noise
 from bench.diffusion.parameterization import to_x0_eps
 from bench.diffusion.restoring import as_denoiser
@@ -26,8 +27,6 @@ SCALE = 2
 NOISE_LEVELS = (50, 150, 400)
 """Timesteps at which a restorer is shown."""
 GAP = 12
-LINE = 90
-"""Grey of the line around each image."""
 
 
 def draw_samples(denoiser: Denoiser, count: int = ROWS * COLUMNS) -> Tensor:
@@ -47,14 +46,14 @@ def draw_samples(denoiser: Denoiser, count: int = ROWS * COLUMNS) -> Tensor:
 
 def write_gallery(denoisers: Sequence[Denoiser], path: Path) -> Path:
     """One PNG with a grid of samples for each denoiser, side by side."""
-    grids = [tile(draw_samples(denoiser)) for denoiser in denoisers]
+    grids = [image_grid(draw_samples(denoiser), COLUMNS, SCALE) for denoiser in denoisers]
     width = sum(grid.width for grid in grids) + GAP * (len(grids) - 1)
     sheet = Image.new(grids[0].mode, (width, max(grid.height for grid in grids)), "white")
     left = 0
     for grid in grids:
         sheet.paste(grid, (left, 0))
         left += grid.width + GAP
-    sheet.save(path, optimize=True)
+    save_png(sheet, path)
     return path
 
 
@@ -70,19 +69,5 @@ def write_restored(restorer: Restorer, data: Dataset, path: Path) -> Path:
         for t in NOISE_LEVELS:
             x_t = schedule.q_sample(clean, t, noise)
             rows += [x_t / schedule.alpha_bar(t) ** 0.5, denoiser.network(x_t, torch.full((COLUMNS,), t))]
-    tile(torch.cat(rows).clamp(-1, 1)).save(path, optimize=True)
+    save_png(image_grid(torch.cat(rows), COLUMNS, SCALE), path)
     return path
-
-
-def tile(images: Tensor) -> Image.Image:
-    """[rows * COLUMNS, C, H, W] in [-1, 1], C 1 or 3 -> one picture, row by row, a dark line between images."""
-    count, channels = images.shape[:2]
-    rows = count // COLUMNS
-    assert count == rows * COLUMNS and channels in (1, 3)  # the callers above
-    pixels = nn.functional.pad(((images + 1) * 127.5).round(), (1, 1, 1, 1), value=LINE).to(torch.uint8)
-    height, width = pixels.shape[2:]
-    grid = pixels.reshape(rows, COLUMNS, channels, height, width).permute(0, 3, 1, 4, 2)
-    array = (
-        grid.reshape(rows * height, COLUMNS * width, channels).repeat_interleave(SCALE, 0).repeat_interleave(SCALE, 1)
-    )
-    return Image.fromarray(array[..., 0].numpy() if channels == 1 else array.numpy())
