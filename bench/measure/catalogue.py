@@ -145,6 +145,18 @@ def checkpoint_bytes(subject: Subject, effort: Effort) -> Iterable[Measurement]:
     return checkpoint_bytes(subject)
 
 
+@register_metric("training_loss", unit="1", better=None, kind="exact", needs=[Need.TRAINED_WEIGHTS])
+def training_loss(subject: Subject, effort: Effort) -> Iterable[Measurement]:
+    """Mean squared error during the training of the cell's weights, as their passport has it.
+
+    at: of, one of loss (the curve), step (the training step of each of its points), final (the last loss). For figures
+    of kind `curves`. Losses of networks that predict different things are not comparable.
+    """
+    from bench.measure.training_curve import training_loss
+
+    return training_loss(subject)
+
+
 @register_metric("stages", unit="1", better=None, kind="exact")
 def stages(subject: Subject, effort: Effort) -> Iterable[Measurement]:
     """Which stage of the network runs at each training timestep: values[t] for t = 0, 1, ... at: nothing."""

@@ -11,6 +11,7 @@ from bench.analysis.reduce import Estimate
 from bench.analysis.results import Point, same
 from bench.contracts import Scalar
 from bench.report import words
+from bench.report.curve_figures import curves_figure
 from bench.report.document import Figure, Panel, Series
 from bench.report.grids import Grid, Measured, make_grid, outcome, shown, written
 from bench.report.panels import axis_label, grid_series, interval_note, missing_notes, y_range
@@ -36,6 +37,7 @@ def build_figure(spec: FigureSpec, measured: Measured) -> Figure:
     makers: Mapping[str, Callable[[FigureSpec, Measured], Figure]] = {
         "bars": _over_x,
         "lines": _over_x,
+        "curves": curves_figure,
         "stages": stages_figure,
         "stage_times": stage_times_figure,
         "pareto": _pareto,

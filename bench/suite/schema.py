@@ -209,8 +209,9 @@ class FigureSpec(Frozen):
     """Names the figure in the report; letters, digits, `.`, `_` and `-`."""
     caption: str
     """The sentence under the figure."""
-    kind: Literal["bars", "lines", "stages", "stage_times", "pareto", "strip", "images"]
-    """bars, lines: the quantity over `x`, one series per value of `series`. stages: which stage runs at which timestep.
+    kind: Literal["bars", "lines", "curves", "stages", "stage_times", "pareto", "strip", "images"]
+    """bars, lines: the quantity over `x`, one series per value of `series`. curves: the raw values of `value` against
+    those of `x_value`, in their order, a line for each cell. stages: which stage runs at which timestep.
     stage_times: step time and MACs of each stage. pareto: `value` against `x_value`. images: the PNG file that `value`
     left in each cell, in a grid. strip: the same, each in a row of its own."""
     where: Mapping[str, Value] = Field(default_factory=dict)

@@ -43,6 +43,7 @@ _FIGURE_NEEDS: Mapping[str, tuple[str, ...]] = {
     "bars": ("value", "x"),
     "lines": ("value", "x"),
     "pareto": ("value", "x_value"),
+    "curves": ("value",),
     "images": ("value",),
     "strip": ("value",),
 }
@@ -173,6 +174,9 @@ def _figure_problems(figure: FigureSpec, path: KeyPath, source: Source) -> Itera
     lacking = [name for name in _FIGURE_NEEDS.get(figure.kind, ()) if getattr(figure, name) is None]
     if lacking:
         yield source.problem(path, f"a figure of kind {figure.kind!r} needs {' and '.join(map(repr, lacking))}")
+    if figure.kind == "curves":
+        for key in ("value", "x_value"):
+            yield from _raw_problems(getattr(figure, key), (*path, key), source)
     if figure.kind in _PICTURES and figure.value is not None:
         for name in ("relative", "times"):
             if getattr(figure.value, name) is not None:
@@ -184,6 +188,14 @@ def _figure_problems(figure: FigureSpec, path: KeyPath, source: Source) -> Itera
         yield from _published_problems(figure.published, (*path, "published"), source)
     for here, quantity in quantities(figure, path):
         yield from _quantity_problems(quantity, here, source)
+
+
+def _raw_problems(quantity: Quantity | None, path: KeyPath, source: Source) -> Iterator[Problem]:
+    """What makes one number, where a figure shows all values as they were recorded."""
+    for name in ("relative", "times", "chosen"):
+        if quantity is not None and getattr(quantity, name) is not None:
+            sentence = f"a figure of kind 'curves' shows the values of each cell as they are; remove {name!r}"
+            yield source.problem((*path, name), sentence, at_key=True)
 
 
 def _quantity_problems(quantity: Quantity, path: KeyPath, source: Source) -> Iterator[Problem]:
