@@ -5,11 +5,14 @@ They clean an image in one call. Torch is imported only inside the factories.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from bench.contracts import Restorer, ScheduleSpec, Weights
 from bench.registry import register_model
+from models.checkpoints.places import missing_weights
 from models.missing_u import PAPER_B
 from models.shapes import Config, Schedule, Shape, shipped_name, sized
 
@@ -20,6 +23,8 @@ Sigma = Literal["true", "constant-t50"]
 Colours = Literal["each", "joint"]
 Trained = Literal["one-level", "all-levels"]
 
+INSTALL = "pip install 'denoiser-bench[classical]'"
+"""How to get what the filters need besides the project's own requirements."""
 MISTUNED_AT = 50
 """Steps of noise whose sigma `constant-t50` takes everywhere."""
 UNLEARNED = Weights("none")
@@ -39,6 +44,49 @@ DNCNN_SHAPES: Mapping[Config, Shape] = {
 """depth: layers."""
 
 
+def _package_missing(module: str, package: str, **_: object) -> Iterator[str]:
+    if importlib.util.find_spec(module) is None:
+        yield f"the package {package} is not installed here; {INSTALL}"
+
+
+def _autoencoder_name(trained: Trained, shape: Shape, noise_schedule: Schedule) -> str | None:
+    """The checkpoint that ships; those that do know the noise of the sigmoid chain."""
+    fits = noise_schedule == "sigmoid"
+    return shipped_name(f"conv-autoencoder-{trained}", shape, AUTOENCODER_SHAPES) if fits else None
+
+
+def _dncnn_name(trained: Trained, shape: Shape, noise_schedule: Schedule) -> str | None:
+    """As for the autoencoder."""
+    return shipped_name(f"dncnn-{trained}", shape, DNCNN_SHAPES) if noise_schedule == "sigmoid" else None
+
+
+def _autoencoder_missing(
+    config: Config,
+    trained: Trained,
+    width: int | None,
+    channels: int | None,
+    image_size: int | None,
+    noise_schedule: Schedule,
+    weights: str,
+) -> Iterator[str]:
+    shape = sized(AUTOENCODER_SHAPES[config], None, width, channels, image_size)
+    return missing_weights(weights, _autoencoder_name(trained, shape, noise_schedule))
+
+
+def _dncnn_missing(
+    config: Config,
+    trained: Trained,
+    depth: int | None,
+    width: int | None,
+    channels: int | None,
+    image_size: int | None,
+    noise_schedule: Schedule,
+    weights: str,
+) -> Iterator[str]:
+    shape = sized(DNCNN_SHAPES[config], depth, width, channels, image_size)
+    return missing_weights(weights, _dncnn_name(trained, shape, noise_schedule))
+
+
 @register_model("noisy")
 def noisy(noise_schedule: Schedule = "sigmoid") -> Restorer:
     """The noisy image as it is, x_t / sqrt(abar_t): the floor of every comparison of restorers."""
@@ -47,7 +95,7 @@ def noisy(noise_schedule: Schedule = "sigmoid") -> Restorer:
     return Restorer(unchanged, ScheduleSpec(noise_schedule), UNLEARNED)
 
 
-@register_model("bm3d")
+@register_model("bm3d", missing=partial(_package_missing, "bm3d", "bm3d"))
 def bm3d(sigma: Sigma = "true", colours: Colours = "each", noise_schedule: Schedule = "sigmoid") -> Restorer:
     """BM3D (Dabov et al. 2007) by the package bm3d, an optional extra; for images of any size.
 
@@ -62,7 +110,7 @@ def bm3d(sigma: Sigma = "true", colours: Colours = "each", noise_schedule: Sched
     return Restorer(restore, ScheduleSpec(noise_schedule), UNLEARNED, tuned_at=tuned_at, paper=paper)
 
 
-@register_model("wavelet")
+@register_model("wavelet", missing=partial(_package_missing, "pywt", "PyWavelets"))
 def wavelet(noise_schedule: Schedule = "sigmoid") -> Restorer:
     """Wavelet shrinkage of scikit-image with BayesShrink thresholds and the true sigma; for images of any size."""
     from models.filters import image_by_image, wavelet_filter
@@ -80,7 +128,7 @@ def non_local_means(noise_schedule: Schedule = "sigmoid") -> Restorer:
     return Restorer(image_by_image(non_local_means_filter()), ScheduleSpec(noise_schedule), UNLEARNED, paper=paper)
 
 
-@register_model("conv-autoencoder")
+@register_model("conv-autoencoder", missing=_autoencoder_missing)
 def conv_autoencoder(
     config: Config = "digits",
     trained: Trained = "all-levels",
@@ -100,12 +148,12 @@ def conv_autoencoder(
     from models.restorers import ConvAutoencoder
 
     shape = sized(AUTOENCODER_SHAPES[config], None, width, channels, image_size)
-    name = shipped_name(f"conv-autoencoder-{trained}", shape, AUTOENCODER_SHAPES)
+    name = _autoencoder_name(trained, shape, noise_schedule)
     cut: Literal["always", "never"] = "always" if trained == "one-level" else "never"
     return _load(lambda: ConvAutoencoder(shape.channels, shape.width, cut), shape, weights, name, noise_schedule)
 
 
-@register_model("dncnn")
+@register_model("dncnn", missing=_dncnn_missing)
 def dncnn(
     config: Config = "digits",
     trained: Trained = "all-levels",
@@ -125,7 +173,7 @@ def dncnn(
     from models.restorers import DnCNN
 
     shape = sized(DNCNN_SHAPES[config], depth, width, channels, image_size)
-    name = shipped_name(f"dncnn-{trained}", shape, DNCNN_SHAPES)
+    name = _dncnn_name(trained, shape, noise_schedule)
     cut: Literal["at-test", "never"] = "at-test" if trained == "one-level" else "never"
     return _load(lambda: DnCNN(shape.channels, shape.depth, shape.width, cut), shape, weights, name, noise_schedule)
 
@@ -133,7 +181,7 @@ def dncnn(
 def _load(
     build: Callable[[], nn.Module], shape: Shape, weights: str, shipped: str | None, noise_schedule: Schedule
 ) -> Restorer:
-    """Build the network from seed 0 and give it its weights; the shipped ones know the noise of the sigmoid chain."""
+    """Build the network from seed 0 and give it its weights."""
     import torch
 
     from models.checkpoints.shipped import load_weights
@@ -142,6 +190,5 @@ def _load(
         torch.manual_seed(0)
         network = build()
     image_shape = (shape.channels, shape.image_size, shape.image_size)
-    fits = shipped if noise_schedule == "sigmoid" else None
-    loaded, inputs = load_weights(network, weights, shipped=fits, image_shape=image_shape)
+    loaded, inputs = load_weights(network, weights, shipped=shipped, image_shape=image_shape)
     return Restorer(network, ScheduleSpec(noise_schedule), loaded, image_shape, paper=PAPER_B, inputs=inputs)

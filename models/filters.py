@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.errors import Unsupported
+from models.baselines import INSTALL
 
 Image = NDArray[np.float64]
 Filter = Callable[[Image, float], Image]
 Colours = Literal["each", "joint"]
-
-INSTALL = "pip install 'denoiser-bench[classical]'"
 
 
 def image_by_image(clean: Filter) -> Callable[[Tensor, Tensor], Tensor]:

@@ -5,11 +5,13 @@ Sizes come from `config`; `depth`, `width`, `channels` and `image_size` replace 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.contracts import Denoiser, Prediction, ScheduleSpec
 from bench.registry import register_model
+from models.checkpoints.places import missing_weights
 from models.shapes import Config, Schedule, Shape, shipped_name, sized
 
 if TYPE_CHECKING:
@@ -36,7 +38,6 @@ Solver = Literal[
 
 PAPER_B = "Calvo-Ordoñez et al., The Missing U for Efficient Diffusion Models"
 
-
 LUCID_SHAPES: Mapping[Config, Shape] = {
     "digits": Shape(16, 1, 8, 3),
     "photos": Shape(32, 3, 8, 4),
@@ -49,7 +50,61 @@ CUNET_SHAPES: Mapping[Config, Shape] = {
 }
 
 
-@register_model("lucid-unet")
+@dataclass(frozen=True)
+class _Sizes:
+    """The arguments that all factories here share."""
+
+    config: Config
+    depth: int | None
+    width: int | None
+    channels: int | None
+    image_size: int | None
+    prediction: Predicts
+    noise_schedule: Schedule
+    weights: str
+
+    def name(self, kind: str, shapes: Mapping[Config, Shape]) -> str | None:
+        """The checkpoint that ships, or None: those that do were trained at the sizes of a config, for v and sigmoid.
+
+        The solver is no part of it: any may be tried on the same weights, and is another network on them.
+        """
+        fits = (self.prediction, self.noise_schedule) == ("v", "sigmoid")
+        shape = sized(shapes[self.config], self.depth, self.width, self.channels, self.image_size)
+        return shipped_name(kind, shape, shapes) if fits else None
+
+    def missing(self, kind: str, shapes: Mapping[Config, Shape]) -> Iterator[str]:
+        """The sentence for a plan, when the checkpoint is not there."""
+        return missing_weights(self.weights, self.name(kind, shapes))
+
+
+def _lucid_missing(**params: Any) -> Iterator[str]:
+    return _Sizes(**params).missing("lucid-unet", LUCID_SHAPES)
+
+
+def _released_missing(
+    attention: Attention, norm: Norm, blocks: Blocks, solver: Solver, steps: int, tolerance: float, coupled: bool,
+    **sizes: Any,
+) -> Iterator[str]:  # fmt: skip
+    return _Sizes(**sizes).missing(_released_kind(attention, norm, blocks), CUNET_SHAPES)
+
+
+def _cunet_missing(
+    attention: Attention, residual: bool, solver: Solver, steps: int, tolerance: float, adjoint: bool, coupled: bool,
+    **sizes: Any,
+) -> Iterator[str]:  # fmt: skip
+    return _Sizes(**sizes).missing(_cunet_kind(attention, residual), CUNET_SHAPES)
+
+
+def _released_kind(attention: Attention, norm: Norm, blocks: Blocks) -> str:
+    parts = ["cunet-released", *_attention_name(attention), *(["group"] if norm == "group" else [])]
+    return "-".join(parts + ([blocks] if blocks != "residual" else []))
+
+
+def _cunet_kind(attention: Attention, residual: bool) -> str:
+    return "-".join(["cunet", *_attention_name(attention), *([] if residual else ["no-residual"])])
+
+
+@register_model("lucid-unet", missing=_lucid_missing)
 def lucid_unet(
     config: Config = "digits",
     depth: int | None = None,
@@ -72,11 +127,12 @@ def lucid_unet(
 
     shape = sized(LUCID_SHAPES[config], depth, width, channels, image_size)
     sizes = LucidSizes(shape.image_size, shape.channels, shape.width, shape.depth)
-    shipped = _shipped("lucid-unet", shape, LUCID_SHAPES, prediction, noise_schedule)
+    asked = _Sizes(config, depth, width, channels, image_size, prediction, noise_schedule, weights)
+    shipped = asked.name("lucid-unet", LUCID_SHAPES)
     return _load(lambda: LucidUNet(sizes), shape, weights, shipped, prediction, noise_schedule)
 
 
-@register_model("cunet-released")
+@register_model("cunet-released", missing=_released_missing)
 def cunet_released(
     config: Config = "digits",
     attention: Attention = "two",
@@ -109,15 +165,12 @@ def cunet_released(
     shape = sized(CUNET_SHAPES[config], depth, width, channels, image_size)
     sizes = ReleasedSizes(shape.image_size, shape.channels, shape.width, shape.depth, attention, norm, blocks)
     ode = OdeSolver(solver, steps, tolerance, coupled=coupled)
-    name = "-".join(
-        ["cunet-released", *_attention_name(attention), *(["group"] if norm == "group" else [])]
-        + ([blocks] if blocks != "residual" else [])
-    )
-    shipped = _shipped(name, shape, CUNET_SHAPES, prediction, noise_schedule)
+    asked = _Sizes(config, depth, width, channels, image_size, prediction, noise_schedule, weights)
+    shipped = asked.name(_released_kind(attention, norm, blocks), CUNET_SHAPES)
     return _load(lambda: ReleasedCUNet(sizes, ode), shape, weights, shipped, prediction, noise_schedule)
 
 
-@register_model("cunet")
+@register_model("cunet", missing=_cunet_missing)
 def cunet(
     config: Config = "digits",
     attention: Attention = "two",
@@ -149,23 +202,13 @@ def cunet(
     shape = sized(CUNET_SHAPES[config], depth, width, channels, image_size)
     sizes = CUNetSizes(shape.image_size, shape.channels, shape.width, shape.depth, attention, residual)
     ode = OdeSolver(solver, steps, tolerance, adjoint, coupled)
-    name = "-".join(["cunet", *_attention_name(attention), *([] if residual else ["no-residual"])])
-    shipped = _shipped(name, shape, CUNET_SHAPES, prediction, noise_schedule)
+    asked = _Sizes(config, depth, width, channels, image_size, prediction, noise_schedule, weights)
+    shipped = asked.name(_cunet_kind(attention, residual), CUNET_SHAPES)
     return _load(lambda: CUNet(sizes, ode), shape, weights, shipped, prediction, noise_schedule)
 
 
 def _attention_name(attention: Attention) -> list[str]:
     return {"two": [], "five": ["five-attentions"], "none": ["no-attention"]}[attention]
-
-
-def _shipped(
-    name: str, shape: Shape, shapes: Mapping[Config, Shape], prediction: Predicts, noise_schedule: Schedule
-) -> str | None:
-    """The checkpoint that fits, or None: those that ship were trained at the sizes of a config, for v and sigmoid.
-
-    The solver is no part of it: any may be tried on the same weights, and is another network on them.
-    """
-    return shipped_name(name, shape, shapes) if (prediction, noise_schedule) == ("v", "sigmoid") else None
 
 
 def _load(

@@ -42,6 +42,11 @@ def _missing(cell: Cell, features: Extractor, reference: Reference, **_: object)
         yield from DATASETS.get(cell.data.name).lacks({**cell.data.params, "split": reference})
 
 
+def _walked(effort: Effort, images: int, **_: object) -> Work:
+    """Every image is walked once; a restorer's walk should be one call (`stride: 1000`), or this counts too many."""
+    return Work(samples=images)
+
+
 def _missing_scores(cell: Cell, scores: tuple[ScoreName, ...], **_: object) -> Iterator[str]:
     """Backbones of LPIPS that nobody fetched."""
     for score in scores:
@@ -165,7 +170,7 @@ def samples(
     return sample_grid(subject, images=images, columns=columns, scale=scale)
 
 
-@register_metric("denoising", unit="1", better=None, kind="quality", needs=NEEDS, missing=_missing_scores)
+@register_metric("denoising", unit="1", better=None, kind="quality", needs=NEEDS, work=_walked, missing=_missing_scores)
 def denoising(
     subject: Subject,
     effort: Effort,

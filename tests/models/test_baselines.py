@@ -172,3 +172,25 @@ def test_the_names_say_which_cut_they_take() -> None:
         ("conv-autoencoder", "one-level"): "always",
         ("conv-autoencoder", "all-levels"): "never",
     }
+
+
+def test_a_plan_is_told_what_is_missing_before_anything_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    load_builtins()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+    for name, package in (("bm3d", "bm3d"), ("wavelet", "PyWavelets")):
+        (sentence,) = MODELS.get(name).lacks({})
+        assert sentence == f"the package {package} is not installed here; pip install 'denoiser-bench[classical]'"
+    assert MODELS.get("non-local-means").lacks({}) == ()
+
+
+@pytest.mark.parametrize("name", ["dncnn", "conv-autoencoder"])
+def test_a_plan_is_told_of_missing_weights(name: str) -> None:
+    load_builtins()
+    entry = MODELS.get(name)
+
+    assert entry.lacks({"weights": "random"}) == ()
+    (sentence,) = entry.lacks({"config": "paper"})
+    assert "no weights are shipped for this configuration" in sentence
+    (sentence,) = entry.lacks({"weights": "nowhere-to-be-found"})
+    assert "nowhere-to-be-found: no such file" in sentence

@@ -164,3 +164,18 @@ def test_impossible_sizes_are_mistakes_of_the_suite() -> None:
         build("cunet", image_size=26)
     with pytest.raises(ParamError, match="solver: expected one of"):
         build("cunet", solver="rk5")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_plan_is_told_of_missing_weights_before_anything_is_built(name: str) -> None:
+    entry = MODELS.get(name)
+
+    assert entry.lacks({"weights": "random", "config": "paper"}) == ()
+    (sentence,) = entry.lacks({"config": "paper"})
+    assert sentence.startswith("no weights are shipped for this configuration")
+
+
+def test_a_plan_asks_for_the_checkpoint_that_the_factory_loads() -> None:
+    assert MODELS.get("cunet").lacks({}) == MODELS.get("lucid-unet").lacks({}) == ()
+    (sentence,) = MODELS.get("cunet-released").lacks({"norm": "group", "blocks": "no-residual"})
+    assert "digits-cunet-released-group-no-residual.safetensors: the shipped weights are not there" in sentence
