@@ -47,6 +47,11 @@ class _Report:
         stored = tuple(float(f"{float(value):.{DIGITS}g}") for value in values)
         return Measurement(METRIC, "1", stored, at, nfe=self.nfe, artifact=self.artifact, warnings=self.warnings)
 
+    def axis(self, which: str, values: Iterable[int]) -> Measurement:
+        """What the curves are drawn against."""
+        at: dict[str, Scalar] = {"which": which, "statistic": "value"}
+        return Measurement(METRIC, "1", tuple(map(float, values)), at, nfe=self.nfe, artifact=self.artifact)
+
     def fingerprint(self, score: ScoreName) -> str:
         """Equal for numbers that may be compared: same score, same images, same noise drawn for them."""
         data = self.subject.data
@@ -70,6 +75,8 @@ def denoising(
         artifact=write_curves(subject, curves),
         warnings=((TRAINED_ON_THEM,) if subject.data.split == "train" else ()) + curves.left_out,
     )
+    yield report.axis("steps", range(1, 1 + len(curves.timesteps)))
+    yield report.axis("timesteps", curves.timesteps)
     for index, score in enumerate(curves.scores):
         yield report.measurement(score, "x_t", "noisy", curves.noisy[index])
         for iterate in ITERATES:

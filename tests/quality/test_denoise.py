@@ -64,7 +64,11 @@ def measured(subject: Subject, **params: Any) -> dict[tuple[str, str, str, str],
     load_builtins()
     wanted = {"images": 6, "scores": ("ssim", "mse"), "replicates": 20, **params}
     found = METRICS.get("denoising").factory(subject, Effort(), **wanted)
-    return {(m.at["score"], m.at["iterate"], m.at["which"], m.at["statistic"]): m for m in found}  # type: ignore[misc]
+    return {
+        (str(m.at["score"]), str(m.at["iterate"]), str(m.at["which"]), str(m.at["statistic"])): m
+        for m in found
+        if "score" in m.at
+    }
 
 
 def test_each_step_scores_the_rescaled_iterate_and_the_predicted_clean_image(toy_subject: Build) -> None:
@@ -145,6 +149,15 @@ def test_every_number_is_what_its_name_says(toy_subject: Build) -> None:
             assert of("mean_best") == pytest.approx([best_of(values.mean(axis=1))], rel=1e-5)
             assert len(found[score, iterate, "mean_best", "replicates"].values) == 20
             assert (of("elbow_step") >= steps).all()
+
+
+def test_curves_can_be_drawn_over_executed_steps_or_timesteps(toy_subject: Build) -> None:
+    load_builtins()
+    subject = walking(toy_subject(), t_start=9, stride=4)
+    found = METRICS.get("denoising").factory(subject, Effort(), images=2, scores=("mse",), replicates=0)
+    axes = {m.at["which"]: m.values for m in found if "score" not in m.at}
+
+    assert axes == {"steps": (1.0, 2.0, 3.0), "timesteps": (8.0, 4.0, 0.0)}
 
 
 def best_of_mean(values: Any, score: str) -> int:
