@@ -54,7 +54,8 @@ def _time_lines(time: Estimate) -> Iterator[str]:
         beside = ""
         if time.drawing_s and time.workers > 1:
             beside = f" ({units.duration(time.drawing_s + time.alone_s)} of work, {time.workers} workers side by side)"
-        yield f"time: about {units.duration(time.wall_s)}{beside}, network calls alone and from nothing"
+        known = ", as far as it is known" if time.unknown else ""
+        yield f"time: about {units.duration(time.wall_s)}{beside}{known}: network calls alone, from nothing"
     grouped: dict[tuple[Path, int], list[Source]] = {}
     for source in time.sources:
         grouped.setdefault((source.times.run, source.times.batch_size), []).append(source)

@@ -122,7 +122,7 @@ def test_measured_step_times_become_an_estimate_that_names_its_run(plan: Plan, t
     assert told["time"]["wall_s"] > 0
     assert told["time"]["drawing_s"] >= told["time"]["wall_s"]
     assert f"1 value a stage at batch 64, in results/times/{run.name}" in said
-    assert "time: about " in said and "network calls alone and from nothing" in said
+    assert "time: about " in said and ": network calls alone, from nothing\n" in said
 
 
 def test_a_plan_needs_no_torch(tmp_path: Path) -> None:

@@ -2,19 +2,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from bench.downloads import DOWNLOADS
 from bench.suite.read import builtin_suites
 
 SUITES = Path(__file__).parents[2] / "suites"
 
 EXPECTED_CELLS = {
     "adjoint": 8,
+    "drawing": 9,
     "efficiency": 11,
     "levels": 4,
+    "paper/schedules": 80,
+    "paper/skip_fid": 24,
     "schedules": 44,
     "skip_fid": 24,
     "smoke": 4,
@@ -53,7 +59,7 @@ def test_every_built_in_suite_expands_to_its_stated_count_without_torch() -> Non
     assert run.returncode == 0, run.stderr
     *lines, heavy = run.stdout.splitlines()
     assert lines == [
-        f"{name} {name.rpartition('/')[2]} {count} {count}" for name, count in sorted(EXPECTED_CELLS.items())
+        f"{name} {name.replace('/', '-')} {count} {count}" for name, count in sorted(EXPECTED_CELLS.items())
     ]
     assert heavy == "[]"
 
@@ -98,3 +104,64 @@ def test_schedules_pairs_twice_the_steps_with_the_plain_network() -> None:
     assert suite["grid"][0]["sampler"]["each"][0]["eta"] == {"each": [0, 0.5, 1]}
     assert [block["sampler"]["each"][0]["spacing"] for block in suite["grid"]] == ["leading"] * 2 + ["ddim_quad"] * 2
     assert suite["tables"][0]["published"] == {"paper": "adaptive-skip", "table": "3"}
+
+
+def refs(node: object) -> Iterator[dict[str, Any]]:
+    """Every model or sampler of a block, out of its axes."""
+    if isinstance(node, dict) and "each" in node:
+        for each in node["each"]:
+            yield from refs(each)
+    elif isinstance(node, dict):
+        yield node
+
+
+@pytest.mark.parametrize("name", ["paper/skip_fid", "paper/schedules"])
+def test_suites_of_the_paper_are_at_its_settings(name: str) -> None:
+    suite = yaml.safe_load((SUITES / f"{name}.yaml").read_text("utf-8"))
+    frechet = suite["metrics"][0]
+
+    assert (frechet["images"], frechet["features"], frechet["recipe"]) == (50000, "inception", "paper-a")
+    for block in suite["grid"]:
+        assert block["data"]["name"] == "cifar10"
+        assert [model["config"] for model in refs(block["model"])] == ["cifar10"] * len(list(refs(block["model"])))
+
+
+def test_suites_of_the_paper_have_the_shape_of_those_on_digits() -> None:
+    for name in ("skip_fid", "schedules"):
+        ours, theirs = (
+            yaml.safe_load((SUITES / f"{each}.yaml").read_text("utf-8")) for each in (name, f"paper/{name}")
+        )
+
+        assert theirs["reproduces"] == ours["reproduces"]
+        for part in ("tables", "figures"):
+            assert [each["id"] for each in theirs[part]] == [each["id"] for each in ours[part]]
+        assert [claim["id"] for claim in theirs["claims"]] == [claim["id"] for claim in ours["claims"]]
+
+
+def test_the_papers_table_3_has_every_column_it_prints() -> None:
+    suite = yaml.safe_load((SUITES / "paper/schedules.yaml").read_text("utf-8"))
+    ours, plain = suite["grid"]
+
+    assert ours["model"] == {
+        "name": "skip-unet", "config": "cifar10", "skip": "zero", "skip_exponent": 2,
+        "weights": "cifar10-skip-zero-aligned",
+    }  # fmt: skip
+    for block, timesteps in ((ours, [20, 40, 100, 200, 1000]), (plain, [10, 20, 50, 100, 1000])):
+        ddim, ddpm = refs(block["sampler"])
+        assert ddim["timesteps"]["each"] == ddpm["timesteps"]["each"] == timesteps
+        assert ddim["spacing"]["each"] == ddpm["spacing"]["each"] == ["leading", "ddim_quad"]
+        assert ddim["eta"]["each"] == [0, 0.5, 1]
+        assert (ddpm["variance"], ddpm["clip_x0"], ddim["clip_x0"]) == ("beta", True, False)
+
+
+def test_weights_that_a_suite_of_the_paper_needs_can_be_fetched_or_trained() -> None:
+    recipes = SUITES.parent / "models" / "recipes"
+    for name in ("paper/skip_fid", "paper/schedules"):
+        suite = yaml.safe_load((SUITES / f"{name}.yaml").read_text("utf-8"))
+        for model in (model for block in suite["grid"] for model in refs(block["model"])):
+            for weights in model["weights"]["each"] if isinstance(model["weights"], dict) else [model["weights"]]:
+                if weights in DOWNLOADS:
+                    continue
+                recipe = yaml.safe_load((recipes / f"{weights}.yaml").read_text("utf-8"))
+                assert (recipe["recipe"], recipe["model"]["config"]) == (weights, "cifar10")
+                assert recipe["model"]["skip"] == model["skip"]
