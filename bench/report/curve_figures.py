@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench import units
+from bench.analysis.reduce import Estimate, reduce
 from bench.analysis.results import Point, varying
 from bench.analysis.samples import Missing, at_text, chosen_records
+from bench.contracts import Scalar
 from bench.report import words
-from bench.report.document import Figure, Panel, Series
+from bench.report.document import Figure, Panel, Series, Vertical
 from bench.report.grids import Measured, shown
 from bench.report.panels import y_range
 from bench.report.plain import clean, factor_text, label, listing
@@ -32,28 +34,65 @@ class Curve:
 def curves_figure(spec: FigureSpec, measured: Measured) -> Figure:
     """Kind `curves`: the values of `value` against those of `x_value`, or against their number; equal ones once."""
     assert spec.value is not None  # the reader checked it
-    found = [_curve(spec, measured, point) for point in shown(measured.results.points, spec.where)]
-    curves: dict[tuple[Row, Row], Curve] = {}
-    for each in found:
-        if isinstance(each, Curve):
-            curves.setdefault((each.x, each.y), each)
-    lines = tuple(curves.values())
+    cells = shown(measured.results.points, spec.where)
+    found = {point.id: _curve(spec, measured, point) for point in cells}
+    lines = _different(found[point.id] for point in cells)
     unit = _unit(measured, spec.value, lines)
     scale = units.choose_scale([y for line in lines for y in line.y], unit, spec.value.format)
-    series = tuple(
-        _series(line, name, scale, _x_name(spec))
-        for line, name in zip(lines, _names(lines, spec.series, varying(line.point for line in lines)), strict=True)
-    )
-    panels = (Panel("", "lines", series),) if series else ()
+    groups: Sequence[Scalar] = (None,) if spec.panels is None else measured.results.values(spec.panels, cells)
+    panels = []
+    for group in groups:
+        members = cells if spec.panels is None else shown(cells, {spec.panels: group})
+        title = "" if spec.panels is None else factor_text(spec.panels, group)
+        own = _different(found[point.id] for point in members)
+        names = _names(own, spec.series, varying(line.point for line in own))
+        series = tuple(_series(line, name, scale, _x_name(spec)) for line, name in zip(own, names, strict=True))
+        marks = [mark for line, name in zip(own, names, strict=True) for mark in _marks(spec, measured, line, name)]
+        panels.append(Panel(title, "lines", series, verticals=tuple(marks)))
+    panels = [panel for panel in panels if panel.series]
     return Figure(
         clean(spec.id, 200),
         clean(spec.caption),
         _x_name(spec),
         " ".join(filter(None, (words.name_of(spec.value), f"({scale.symbol})" if scale.symbol else ""))),
-        panels,
-        y_range=y_range(panels, zero=True),
-        notes=(*_ends(lines, _x_name(spec)), *_missing([each for each in found if isinstance(each, Missing)])),
+        tuple(panels),
+        # Panels of their own are read by themselves, each on its own axis.
+        y_range=y_range(panels, zero=True) if spec.panels is None else None,
+        notes=(
+            *(_ends(lines, _x_name(spec)) if spec.panels is None else ()),
+            *_marked(spec),
+            *_missing([each for each in found.values() if isinstance(each, Missing)]),
+        ),
     )
+
+
+def _different(found: Iterable[Curve | Missing]) -> tuple[Curve, ...]:
+    """The curves, equal ones once."""
+    curves: dict[tuple[Row, Row], Curve] = {}
+    for each in found:
+        if isinstance(each, Curve):
+            curves.setdefault((each.x, each.y), each)
+    return tuple(curves.values())
+
+
+def _marks(spec: FigureSpec, measured: Measured, line: Curve, name: str) -> list[Vertical]:
+    """The places of a line's cell that the figure marks."""
+    found = [(each, reduce(measured.results, line.point, each)) for each in spec.beside]
+    return [
+        Vertical(
+            place.value,
+            clean(name, 200),
+            clean(f"{name}, {words.name_of(quantity)}: {units.write_unsure(place.value, units.choose_scale([], ''))}"),
+        )
+        for quantity, place in found
+        if isinstance(place, Estimate)
+    ]
+
+
+def _marked(spec: FigureSpec) -> tuple[str, ...]:
+    if not spec.beside:
+        return ()
+    return (clean(f"Dashed: {listing(words.name_of(each) for each in spec.beside)}, in the colour of its line."),)
 
 
 def _curve(spec: FigureSpec, measured: Measured, point: Point) -> Curve | Missing:

@@ -105,7 +105,19 @@ class Series:
     """What each number says of itself, such as `zero, c = 2, ours: 47.5 % [46.9, 48.1]`."""
 
 
-Look = Literal["bars", "steps", "lines", "points"]
+Look = Literal["bars", "steps", "lines", "points", "plane"]
+"""points: with the front of what is lower in both numbers. plane: with the convex hull, and each point's name."""
+
+
+@dataclass(frozen=True)
+class Vertical:
+    """A dashed line at one place of the x axis."""
+
+    x: float
+    label: str
+    """Of the series it belongs to."""
+    text: str
+    """What it says of itself."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +130,7 @@ class Panel:
     ticks: tuple[str, ...] = ()
     """Names on the x axis; empty for a numeric axis."""
     subtitle: str = ""
+    verticals: tuple[Vertical, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 PANEL_INCHES = (3.5, 2.45)
 LEFT, RIGHT = 0.55, 0.08
 """Inches beside the axes."""
+MOST_MARKED = 150
+"""Numbers of one line that are marked one by one; of more, only the line is drawn."""
+NAME_HEIGHT = 0.065
+"""Of a point's name, as part of the spread of all points."""
+NAME_SPREAD = 95.0
+"""Points of the page that the spread of all points takes."""
+LONGEST_NAME = 26
 MOST_TITLED = 400
 """Marks of one panel that get a title of their own; of more, none does."""
 LONGEST_LABEL = 42
@@ -52,6 +60,7 @@ def draw_panel(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None
         "steps": _steps,
         "lines": _lines,
         "points": _points,
+        "plane": _plane,
     }
     look[panel.look](axes, figure, panel, titles)
     if panel.ticks:
@@ -160,9 +169,57 @@ def _lines(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
         axes.plot(
             x, [n.y for n in numbers], color=shade, linewidth=1.5, linestyle="--" if series.role == "paper" else "-"
         )
+        if len(numbers) > MOST_MARKED:
+            continue
         for number in numbers:
             (mark,) = axes.plot([number.x], [number.y], color=shade, marker="o", markersize=3.4, linestyle="none")
             titles.give(mark, number.text)
+    for vertical in panel.verticals:
+        series = next(each for each in panel.series if each.label == vertical.label)
+        mark = axes.axvline(vertical.x, color=colour(series, shown), linewidth=1.0, linestyle=(0, (4, 3)))
+        titles.give(mark, vertical.text)
+
+
+def _plane(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
+    """A named point for each cell, and the convex hull of all."""
+    shown = figure.legend or panel.series
+    numbers = [(number, series) for series in panel.series for number in _numbers(series)]
+    hull = convex_hull([(number.x, number.y) for number, _ in numbers])
+    if len(hull) > 2:
+        x, y = zip(*hull, strict=True)
+        axes.fill(x, y, facecolor=GRID, edgecolor=MUTED, alpha=0.45, linewidth=0.8, zorder=1)
+    for series in panel.series:
+        _error_bars(axes, list(_numbers(series)), MUTED)
+    for number, series in numbers:
+        (mark,) = axes.plot(
+            [number.x], [number.y], color=colour(series, shown), marker="o", markersize=4.5, linestyle="none", zorder=3
+        )
+        titles.give(mark, number.text)
+    axes.margins(0.16)
+    _name_points(axes, [(number.x, number.y, number.text.partition(":")[0]) for number, _ in numbers])
+
+
+def _name_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """Each point's name beside it, towards the middle of the axes; names of one side are moved apart."""
+    if not points:
+        return
+    xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
+    middle, height = (min(xs) + max(xs)) / 2, (max(ys) - min(ys)) or 1.0
+    for left in (True, False):
+        last = -math.inf
+        for x, y, name in sorted((point for point in points if (point[0] <= middle) == left), key=lambda p: p[1]):
+            last = max(y, last + NAME_HEIGHT * height)
+            axes.annotate(
+                drawable(name, LONGEST_NAME),
+                (x, y),
+                (6 if left else -6, (last - y) / height * NAME_SPREAD),
+                textcoords="offset points",
+                ha="left" if left else "right",
+                va="center",
+                fontsize=6.2,
+                color=INK,
+                zorder=4,
+            )
 
 
 def _points(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
@@ -194,6 +251,26 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
         if not found or y < found[-1][1]:
             found.append((x, y))
     return found
+
+
+def convex_hull(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The corners of the smallest convex polygon around all points, counter-clockwise from the leftmost one."""
+
+    def half(ordered: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+        found: list[tuple[float, float]] = []
+        for point in ordered:
+            while len(found) > 1 and _turn(found[-2], found[-1], point) <= 0:
+                found.pop()
+            found.append(point)
+        return found[:-1]
+
+    unique = sorted(set(points))
+    return unique if len(unique) < 3 else half(unique) + half(unique[::-1])
+
+
+def _turn(one: tuple[float, float], two: tuple[float, float], three: tuple[float, float]) -> float:
+    """Above 0 where the way over the three points turns left."""
+    return (two[0] - one[0]) * (three[1] - one[1]) - (two[1] - one[1]) * (three[0] - one[0])
 
 
 class Number(NamedTuple):

@@ -8,7 +8,7 @@ from dataclasses import replace
 from bench import units
 from bench.analysis.published import Printed
 from bench.analysis.reduce import Estimate
-from bench.analysis.results import Point, same
+from bench.analysis.results import Point, as_key, same, varying
 from bench.contracts import Scalar
 from bench.report import words
 from bench.report.curve_figures import curves_figure
@@ -41,6 +41,7 @@ def build_figure(spec: FigureSpec, measured: Measured) -> Figure:
         "stages": stages_figure,
         "stage_times": stage_times_figure,
         "pareto": _pareto,
+        "plane": _pareto,
         "images": picture_figure,
         "strip": picture_figure,
     }
@@ -113,20 +114,41 @@ def _printed_series(prints: Sequence[Printed | None], positions: tuple[float, ..
 
 
 def _pareto(spec: FigureSpec, measured: Measured) -> Figure:
-    """One quantity against another, a point for each cell; the front is what no other cell beats in both."""
+    """One quantity against another, a point for each cell: a pareto figure, or a plane."""
     assert spec.value is not None and spec.x_value is not None  # the reader checked it
     results, cells = measured.results, shown(measured.results.points, spec.where)
-    groups: Sequence[Scalar] = results.values(spec.series, cells) if spec.series else (None,)
     grids = [
         make_grid(each, [[outcome(measured, [point], each)] for point in cells]) for each in (spec.x_value, spec.value)
     ]
-    varied = [name for name in results.factor_names() if len(results.values(name, cells)) > 1]
+    groups: Sequence[Scalar] = results.values(spec.panels, cells) if spec.panels else (None,)
+    panels = [_pareto_panel(spec, measured, cells, grids, group) for group in groups]
+    return Figure(
+        clean(spec.id, 200),
+        clean(spec.caption),
+        axis_label(grids[0]),
+        axis_label(grids[1]),
+        tuple(panel for panel in panels if panel.series),
+        notes=missing_notes(grids),
+    )
+
+
+def _pareto_panel(
+    spec: FigureSpec, measured: Measured, cells: Sequence[Point], grids: Sequence[Grid], panel: Scalar
+) -> Panel:
+    """The points of one panel; of all cells where there is only one."""
+    results = measured.results
+    members = cells if spec.panels is None else shown(cells, {spec.panels: panel})
+    groups: Sequence[Scalar] = results.values(spec.series, cells) if spec.series else (None,)
+    varied = [name for name in results.factor_names() if len(results.values(name, members)) > 1]
+    if spec.kind == "plane":
+        varied = _of_the_model(varying(members), members)
     series = []
     for group in groups:
         chosen = [
             (x, y, point)
             for (x,), (y,), point in zip(grids[0].outcomes, grids[1].outcomes, cells, strict=True)
-            if isinstance(x, Estimate)
+            if point in members
+            and isinstance(x, Estimate)
             and isinstance(y, Estimate)
             and (spec.series is None or (point.has(spec.series) and same(point.value(spec.series), group)))
         ]
@@ -140,24 +162,26 @@ def _pareto(spec: FigureSpec, measured: Measured) -> Figure:
                 tuple(y.low / divisors[1] if y.low is not None else None for _, y, _ in chosen),
                 tuple(y.high / divisors[1] if y.high is not None else None for _, y, _ in chosen),
                 tuple(
-                    clean(f"{_name(point, varied)}: {_said(x, grids[0])}, {_said(y, grids[1])}")
+                    clean(f"{_name(point, varied, spec.kind)}: {_said(x, grids[0])}, {_said(y, grids[1])}")
                     for x, y, point in chosen
                 ),
             )
         )
-    panels = [Panel("", "points", tuple(each for each in series if each.x))]
-    return Figure(
-        clean(spec.id, 200),
-        clean(spec.caption),
-        axis_label(grids[0]),
-        axis_label(grids[1]),
-        tuple(panel for panel in panels if panel.series),
-        notes=missing_notes(grids),
-    )
+    title = "" if spec.panels is None else factor_text(spec.panels, panel)
+    return Panel(title, "plane" if spec.kind == "plane" else "points", tuple(each for each in series if each.x))
 
 
-def _name(point: Point, varied: Sequence[str]) -> str:
-    """A cell by what tells it from the others."""
+def _of_the_model(varied: Sequence[str], members: Sequence[Point]) -> list[str]:
+    """The factors of the model alone, where they tell the cells apart: a name beside a point must be short."""
+    own = [name for name in varied if name.partition(".")[0] == "model"]
+    keys = {as_key(point.value(name) if point.has(name) else None for name in own) for point in members}
+    return own if len(keys) == len(members) else list(varied)
+
+
+def _name(point: Point, varied: Sequence[str], kind: str) -> str:
+    """A cell by what tells it from the others; in a plane, where the names are drawn, by the values alone."""
+    if kind == "plane":
+        return " ".join(label(point.value(name)) for name in varied if point.has(name))
     return ", ".join(factor_text(name, point.value(name)) for name in varied if point.has(name))
 
 

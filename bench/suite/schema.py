@@ -209,10 +209,11 @@ class FigureSpec(Frozen):
     """Names the figure in the report; letters, digits, `.`, `_` and `-`."""
     caption: str
     """The sentence under the figure."""
-    kind: Literal["bars", "lines", "curves", "stages", "stage_times", "pareto", "strip", "images"]
+    kind: Literal["bars", "lines", "curves", "stages", "stage_times", "pareto", "plane", "strip", "images"]
     """bars, lines: the quantity over `x`, one series per value of `series`. curves: the raw values of `value` against
     those of `x_value`, in their order, a line for each cell. stages: which stage runs at which timestep.
-    stage_times: step time and MACs of each stage. pareto: `value` against `x_value`. images: the PNG file that `value`
+    stage_times: step time and MACs of each stage. pareto: `value` against `x_value` with the front of what is lower in
+    both. plane: the same with its convex hull and every point named. images: the PNG file that `value`
     left in each cell, in a grid. strip: the same, each in a row of its own."""
     where: Mapping[str, Value] = Field(default_factory=dict)
     """Factors that choose the cells of the figure, each with one value or a list; empty for all. Behind the name of a
@@ -222,11 +223,14 @@ class FigureSpec(Frozen):
     x: str | None = None
     """The factor drawn to the right."""
     x_value: Quantity | None = None
-    """The quantity drawn to the right of a pareto figure."""
+    """The quantity drawn to the right of a pareto figure, a plane or curves."""
     series: str | None = None
     """The factor that has a colour or a panel for each value; of images and strips, the title of each panel."""
+    panels: str | None = None
+    """The factor that has a panel of its own for each value; for curves and planes."""
     beside: tuple[Quantity, ...] = ()
-    """Further quantities marked on every bar, such as the arithmetic limit."""
+    """Further quantities marked on every bar, such as the arithmetic limit; of curves, places on the x axis that are
+    marked by a dashed line, such as the best step."""
     published: PublishedRef | None = None
     """The printed table that is drawn beside our numbers."""
 

@@ -43,6 +43,7 @@ _FIGURE_NEEDS: Mapping[str, tuple[str, ...]] = {
     "bars": ("value", "x"),
     "lines": ("value", "x"),
     "pareto": ("value", "x_value"),
+    "plane": ("value", "x_value"),
     "curves": ("value",),
     "images": ("value",),
     "strip": ("value",),

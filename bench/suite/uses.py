@@ -177,9 +177,11 @@ def _named(part: TableSpec | FigureSpec | ClaimSpec, path: KeyPath) -> Iterator[
                     yield (*path, "rows", index), row.removesuffix("?")
             if columns is not None:
                 yield (*path, "columns"), columns
-        case FigureSpec(x=x, series=series):
+        case FigureSpec(x=x, series=series, panels=panels):
             if x is not None:
                 yield (*path, "x"), x
+            if panels is not None:
+                yield (*path, "panels"), panels
             if series is not None:
                 yield (*path, "series"), series
     for here, quantity in quantities(part, path):

@@ -10,6 +10,7 @@ import pytest
 from bench.report.document import Figure
 from bench.report.figures import build_figure
 from bench.report.grids import Measured
+from bench.report.svg import drawn
 from bench.store.record import Record, Status
 from bench.suite.schema import FigureSpec, Quantity
 
@@ -113,3 +114,47 @@ def test_values_are_scaled_like_any_other(measured: MakeMeasured) -> None:
 
     assert found.y_label == "loss (µs)"
     assert found.panels[0].series[0].y == pytest.approx((800, 400, 200))
+
+
+def test_a_factor_may_have_panels_of_its_own_each_on_its_own_axis(measured: MakeMeasured) -> None:
+    found = figure(measured, panels="model.skip", series="model.skip")
+
+    assert [(panel.title, [line.label for line in panel.series]) for panel in found.panels] == [
+        ("skip = zero", ["zero"]),
+        ("skip = duplicate", ["duplicate"]),
+        ("skip = interpolate", ["interpolate"]),
+    ]
+    assert found.y_range is None
+    assert found.notes == ()
+
+
+def test_a_further_quantity_of_the_same_cell_is_a_dashed_line_in_the_colour_of_its_curve(
+    measured: MakeMeasured,
+) -> None:
+    best = Quantity(metric="macs", at={"stage": 0}, reduce="value", label="best step")
+    found = figure(measured, series="model.skip", beside=(best,))
+    (panel,) = found.panels
+
+    assert [mark.label for mark in panel.verticals] == ["zero", "duplicate"]
+    assert panel.verticals[0].x == 6.2390e9
+    assert panel.verticals[0].text.startswith("zero, best step: 6")
+    assert "Dashed: best step, in the colour of its line." in found.notes
+    assert "zero, best step" in drawn(found).svg
+
+
+def test_a_place_that_is_not_known_is_not_marked(measured: MakeMeasured) -> None:
+    (panel,) = figure(measured, beside=(Quantity(metric="nowhere"),)).panels
+
+    assert panel.verticals == ()
+
+
+def test_a_long_row_is_a_line_without_a_mark_for_each_value(measured: MakeMeasured) -> None:
+    def long(records: Iterable[Record]) -> Iterable[Record]:
+        for record in trained(records):
+            known = record.metric == "training_loss"
+            yield replace(record, values=tuple(1 / (1 + i) for i in range(500))) if known else record
+
+    svg = drawn(figure(measured, long, x_value=None)).svg
+
+    assert "<title>" not in svg
+    assert len(svg) < 60_000

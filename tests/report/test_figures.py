@@ -10,6 +10,7 @@ import pytest
 from bench.report.document import Figure, Series
 from bench.report.figures import build_figure, figure_quantities
 from bench.report.grids import Measured
+from bench.report.svg import drawn
 from bench.store.record import Record, Status
 from bench.suite.schema import FigureSpec, PublishedRef, Quantity
 
@@ -160,6 +161,30 @@ def test_a_pareto_figure_has_a_point_for_each_cell(measured: MakeMeasured) -> No
     ]
     assert (figure.x_label, figure.y_label) == ("MACs (T)", "time (s)")
     assert figure.panels[0].series[0].texts[2].startswith("skip = zero, skip_exponent = 2: 4.017 T, 1.4")
+
+
+def test_a_plane_has_its_hull_and_names_its_points_by_what_tells_the_models_apart(measured: MakeMeasured) -> None:
+    figure = drawn(
+        build_figure(
+            spec(
+                "plane",
+                value=Quantity(metric="latency", label="time"),
+                x_value=Quantity(metric="macs", reduce="total", label="MACs"),
+                panels="model.skip",
+            ),
+            measured(),
+        )
+    )
+
+    assert [(panel.title, panel.look) for panel in figure.panels] == [
+        ("skip = zero", "plane"),
+        ("skip = duplicate", "plane"),
+        ("skip = interpolate", "plane"),
+    ]
+    texts = figure.panels[0].series[0].texts
+    assert len(texts) == 5
+    assert texts[2].startswith("2: 4.017 T, 1.4")
+    assert "2: 4.017 T" in figure.svg
 
 
 def test_the_quantities_of_a_figure_include_those_its_kind_implies() -> None:

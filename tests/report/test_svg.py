@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.report.document import Figure, Look, Panel, Series
-from bench.report.draw import drawable, pareto_front
+from bench.report.draw import convex_hull, drawable, pareto_front
 from bench.report.palette import TOKENS, colour_of
 from bench.report.svg import drawn, inline
 
@@ -148,6 +148,16 @@ def test_a_series_has_one_colour_in_every_panel() -> None:
 
 def test_the_front_holds_what_nothing_beats_in_both() -> None:
     assert pareto_front([(1, 5), (2, 3), (3, 4), (4, 1), (2, 6), (1, 7)]) == [(1, 5), (2, 3), (4, 1)]
+
+
+def test_the_hull_holds_every_point_and_has_the_outer_ones_for_corners() -> None:
+    inner = [(1.0, 1.0), (1.5, 0.5)]
+    corners = [(0.0, 0.0), (2.0, 0.0), (2.5, 2.0), (0.0, 3.0)]
+
+    assert convex_hull([*inner, *reversed(corners)]) == corners
+    assert convex_hull([(0.0, 0.0), (1.0, 1.0), (2.0, 2.0)]) == [(0.0, 0.0), (2.0, 2.0)]
+    assert convex_hull([(1.0, 1.0), (1.0, 1.0)]) == [(1.0, 1.0)]
+    assert convex_hull([]) == []
 
 
 def test_a_figure_without_panels_has_no_picture() -> None:

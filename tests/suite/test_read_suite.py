@@ -151,7 +151,7 @@ def test_names_are_not_judged_before_anything_is_registered(monkeypatch: pytest.
         (
             "kind: bars",
             "kind: bar",
-            "expected 'bars', 'lines', 'curves', 'stages', 'stage_times', 'pareto', 'strip' or",
+            "expected 'bars', 'lines', 'curves', 'stages', 'stage_times', 'pareto', 'plane', 'strip' or",
         ),
         (", x: model.exponent", "", "figures[0]: a figure of kind 'bars' needs 'x'"),
         (
