@@ -22,6 +22,12 @@ REDUCED: Mapping[str, str] = {
     "total": f"calls {TIMES} {{what}}, summed over stages",
     "composed": f"calls {TIMES} the median {{what}}, summed over stages",
 }
+REDUCED_ONCE: Mapping[str, str] = {
+    **REDUCED,
+    "median": "{what} (the median where it has several values)",
+    "mean": "the mean over images of {what}",
+}
+"""The same for what is not timed: it is measured in one visit."""
 AGAINST: Mapping[str, str] = {
     "time_saved": "1 - x / x({to})",
     "speedup": "x({to}) / x",
@@ -55,7 +61,7 @@ def meaning(quantity: Quantity) -> str:
 def _multiplied(quantity: Quantity) -> str:
     if quantity.times is None:
         return ""
-    return f"; x is multiplied by {REDUCED[quantity.times.reduce].format(what=_what(quantity.times))} of the same cell"
+    return f"; x is multiplied by {_reduced(quantity.times, _what(quantity.times))} of the same cell"
 
 
 def _rule(quantity: Quantity) -> str:
@@ -81,13 +87,24 @@ def _meaning(quantity: Quantity) -> str:
     if quantity.where:
         what += f" of {_factors(quantity.where)}"
     if quantity.relative is None:
-        return clean(REDUCED[quantity.reduce].format(what=what))
+        return clean(_reduced(quantity, what))
     against = AGAINST[quantity.relative].format(to=_factors(quantity.to or {}))
-    if quantity.reduce == "median":
+    if quantity.reduce == "median" and _kind(quantity) == "timing":
         return clean(
             f"{against} of the two visits of one round, then the median over rounds; x is a visit's median {what}"
         )
-    return clean(f"{against}, where x is {REDUCED[quantity.reduce].format(what=what)}")
+    return clean(f"{against}, where x is {_reduced(quantity, what)}")
+
+
+def _reduced(asked: Asked, what: str) -> str:
+    """How raw values become one number."""
+    return (REDUCED if _kind(asked) == "timing" else REDUCED_ONCE)[asked.reduce].format(what=what)
+
+
+def _kind(asked: Asked) -> str:
+    """The kind of a metric; of an unknown one that of the most that can be said."""
+    load_builtins_quietly()
+    return metric_spec(asked.metric).kind if asked.metric in METRICS else "timing"
 
 
 def definitions(quantities: Iterable[Quantity]) -> tuple[Fact, ...]:
