@@ -13,18 +13,24 @@ from bench.downloads import DOWNLOADS
 from bench.suite.read import builtin_suites
 
 SUITES = Path(__file__).parents[2] / "suites"
+RECIPES = SUITES.parent / "models" / "recipes"
 
 EXPECTED_CELLS = {
+    "ablations": 6,
     "adjoint": 8,
     "drawing": 9,
     "efficiency": 11,
     "levels": 4,
     "paper/schedules": 80,
     "paper/skip_fid": 24,
+    "paper/synthesis-celeba": 120,
+    "paper/synthesis-lsun-church": 120,
+    "paper/synthesis-mnist": 180,
     "schedules": 44,
     "skip_fid": 24,
     "smoke": 4,
     "speedup": 20,
+    "synthesis": 48,
 }
 """How many cells each suite makes; a suite that grows says so here."""
 
@@ -152,6 +158,89 @@ def test_the_papers_table_3_has_every_column_it_prints() -> None:
         assert ddim["spacing"]["each"] == ddpm["spacing"]["each"] == ["leading", "ddim_quad"]
         assert ddim["eta"]["each"] == [0, 0.5, 1]
         assert (ddpm["variance"], ddpm["clip_x0"], ddim["clip_x0"]) == ("beta", True, False)
+
+
+SETS = {"mnist": "mnist-64", "celeba": "celeba-64", "lsun-church": "lsun-church-64"}
+"""Suites of table 1 of the continuous U-Net at the paper's settings, and where their images lie."""
+
+
+def test_synthesis_is_table_1_of_the_paper_with_equal_grids_for_all() -> None:
+    suite = yaml.safe_load((SUITES / "synthesis.yaml").read_text("utf-8"))
+
+    (block,) = suite["grid"]
+    ddpm, ddim = refs(block["sampler"])
+    assert [model["name"] for model in refs(block["model"])] == ["lucid-unet", "cunet", "cunet-released"]
+    assert (ddpm["name"], ddim["name"], ddim["eta"]) == ("ddpm", "ddim", 0)
+    assert ddpm["timesteps"] == ddim["timesteps"]
+    assert ddpm["spacing"] == ddim["spacing"] == "trailing"
+    assert suite["tables"][0]["published"] == {"paper": "missing-u", "table": "1"}
+
+
+def test_the_chosen_step_is_never_chosen_on_the_images_that_are_reported() -> None:
+    suite = yaml.safe_load((SUITES / "synthesis.yaml").read_text("utf-8"))
+
+    honest, oracle = suite["tables"][1]["values"][:2]
+    assert honest["at"] == oracle["at"] == {"statistic": "half_b"}
+    assert honest["chosen"]["by"]["at"] == {"statistic": "half_a"}
+    assert oracle["chosen"]["by"]["at"] == {"statistic": "half_b"}
+    for claim in suite["claims"]:
+        if "chosen" in claim["value"]:
+            assert claim["value"]["chosen"]["by"]["at"] == {"statistic": "half_a"}
+
+
+@pytest.mark.parametrize("data", SETS)
+def test_synthesis_at_the_papers_settings_has_its_grid_images_and_weights(data: str) -> None:
+    ours, theirs = (
+        yaml.safe_load((SUITES / f"{name}.yaml").read_text("utf-8"))
+        for name in ("synthesis", f"paper/synthesis-{data}")
+    )
+
+    (block,) = theirs["grid"]
+    steps = list(range(1, 31)) if data == "mnist" else list(range(5, 101, 5))
+    assert [sampler["timesteps"]["each"] for sampler in refs(block["sampler"])] == [steps, steps]
+    assert (block["data"]["name"], block["data"]["path"], block["data"]["image_size"]) == ("folder", SETS[data], 64)
+    frechet = theirs["metrics"][0]
+    assert (frechet["images"], frechet["features"], frechet["recipe"]) == (30000, "inception", "paper-b")
+    for model in refs(block["model"]):
+        recipe = yaml.safe_load((RECIPES / f"{model['weights']}.yaml").read_text("utf-8"))
+        assert {**recipe["model"], "weights": recipe["recipe"]} == model
+        assert {**recipe["data"]} == block["data"]
+    for part in ("tables", "figures", "claims"):
+        assert [each["id"] for each in theirs[part]] == [each["id"] for each in ours[part]]
+    assert [metric if isinstance(metric, str) else metric["name"] for metric in theirs["metrics"]] == [
+        metric if isinstance(metric, str) else metric["name"] for metric in ours["metrics"]
+    ]
+
+
+@pytest.mark.parametrize("suite", ["synthesis", "ablations"])
+def test_networks_that_are_compared_had_one_budget_of_training(suite: str) -> None:
+    names = {
+        "synthesis": ["lucid-unet", "cunet", "cunet-released"],
+        "ablations": [
+            "lucid-unet",
+            "cunet",
+            "cunet-released",
+            "cunet-released-no-attention",
+            "cunet-released-no-residual-released",
+            "cunet-released-no-attention-no-residual-released",
+        ],
+    }[suite]
+    recipes = [yaml.safe_load((RECIPES / f"digits-{name}.yaml").read_text("utf-8")) for name in names]
+
+    for part in ("data", "scheme", "train", "optimizer", "store_dtype", "seed"):
+        assert all(recipe[part] == recipes[0][part] for recipe in recipes), part
+
+
+def test_efficiency_has_every_variant_that_table_5_could_mean() -> None:
+    suite = yaml.safe_load((SUITES / "efficiency.yaml").read_text("utf-8"))
+
+    models = [block["model"] for block in suite["grid"]]
+    assert all((model["config"], model["weights"]) == ("paper", "random") for model in models)
+    assert [model["name"] for model in models] == ["lucid-unet", *3 * ["cunet-released"], "cunet"]
+    assert models[1]["attention"] == models[2]["attention"] == {"each": ["two", "five", "none"]}
+    assert [model.get("blocks") for model in models[1:4]] == [None, "no-residual-released", "no-residual"]
+    assert models[4]["adjoint"] == {"each": [False, True]}
+    assert [table.get("published", {}).get("table") for table in suite["tables"][:2]] == ["5", "figure-6"]
 
 
 def test_weights_that_a_suite_of_the_paper_needs_can_be_fetched_or_trained() -> None:
