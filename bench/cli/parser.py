@@ -35,6 +35,8 @@ def build_parser() -> argparse.ArgumentParser:
     _compare(verbs)
     _check(verbs)
     _gate(verbs)
+    _diff(verbs)
+    _why(verbs)
     _list(verbs)
     _inspect(verbs)
     _train(verbs)
@@ -132,6 +134,34 @@ def _gate(verbs: Verbs) -> None:
     verb.add_argument("--all", action="store_true", help="name what is unchanged, too")
     verb.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
     _json(verb)
+
+
+def _diff(verbs: Verbs) -> None:
+    verb = _verb(verbs, "diff", "say why two numbers differ: every condition that differs, the likeliest cause first")
+    for name in ("a", "b"):
+        verb.add_argument(name, metavar=name.upper(), help="PATH, PATH#CELL, or a part of a cell's id in the results")
+    verb.add_argument("--cell", metavar="TEXT", help="only cells whose id holds this")
+    verb.add_argument("--metric", metavar="NAME", help="only this metric")
+    verb.add_argument(
+        "-k", dest="select", action="append", default=[], metavar="FACTOR=VALUE", help="only cells with this factor"
+    )
+    _results(verb, "where cells are looked for")
+    _plugins(verb)
+    _json(verb)
+
+
+def _why(verbs: Verbs) -> None:
+    verb = _verb(verbs, "why", "say what a cell's numbers depend on, and what of it changed since they were measured")
+    verb.add_argument("cell", metavar="CELL", help="an id such as speedup/skip=zero-04159c42, or a part of one")
+    verb.add_argument("--suite", metavar="SUITE", help="the suite as it is now (default: the run's own)")
+    _results(verb, "where the cell is looked for")
+    _plugins(verb)
+    _data(verb)
+    _json(verb)
+
+
+def _results(verb: argparse.ArgumentParser, what: str) -> None:
+    verb.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help=f"{what} (default: results)")
 
 
 def _verdict_arguments(verb: argparse.ArgumentParser) -> None:

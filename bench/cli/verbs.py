@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.cli.explaining import diff, why
 from bench.cli.gating import gate
 from bench.cli.text import print_json, print_line, print_table
 from bench.cli.verdicts import check, compare
@@ -225,6 +226,8 @@ VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
     "compare": compare,
     "check": check,
     "gate": gate,
+    "diff": diff,
+    "why": why,
     "list": list_names,
     "inspect": inspect,
     "train": train,

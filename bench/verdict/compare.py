@@ -30,6 +30,8 @@ class Rules:
     tolerances: Tolerances
     across: tuple[str, ...] = ()
     """Patterns of conditions that may differ, such as `packages.torch`: they are what is compared."""
+    lone: bool = False
+    """Whether the only cells of two sides belong together whatever they differ in."""
 
 
 def compare(base: Side, new: Side, rules: Rules | None = None) -> Comparison:
@@ -50,7 +52,7 @@ def compare(base: Side, new: Side, rules: Rules | None = None) -> Comparison:
 
     verdicts = [
         verdict
-        for pair in pairs(base.records, new.records)
+        for pair in pairs(base.records, new.records, lone=rules.lone)
         for verdict in _judge(pair, spec_of[(pair.new or pair.base).metric], place, rules)  # type: ignore[union-attr]
     ]
     verdicts.sort(key=lambda verdict: ORDER[verdict.kind])

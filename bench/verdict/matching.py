@@ -1,8 +1,9 @@
 """Which quantity of one side is which of the other.
 
 A cell is found by its id. What remains on both sides is matched by everything that makes a cell but the suite's name,
-then by its factors alone, then by the factors both know: those pairs differ in a condition or a factor, and the verdict
-says so instead of calling one missing and the other new. A pair is only made where there is no second candidate.
+then by its factors alone, then by the factors both know: those pairs differ in a condition or a factor, and the
+verdict says so instead of calling one missing and the other new. A pair is only made where there is no second
+candidate.
 """
 
 from __future__ import annotations
@@ -52,10 +53,14 @@ class Pair:
     new: Group | None
 
 
-def pairs(base: Iterable[Record], new: Iterable[Record]) -> tuple[Pair, ...]:
-    """Every quantity of both sides once: in the order of the new side, then what only the base has."""
+def pairs(base: Iterable[Record], new: Iterable[Record], *, lone: bool = False) -> tuple[Pair, ...]:
+    """Every quantity of both sides once: in the order of the new side, then what only the base has.
+
+    lone: where each side has a single cell, these two belong together, whatever they differ in.
+    """
     old, now = _by_cell(base), _by_cell(new)
-    partner = _match_cells(old, now)
+    are_lone = lone and len(old) == len(now) == 1
+    partner = {next(iter(now)): next(iter(old))} if are_lone else _match_cells(old, now)
     found = [pair for cell, groups in now.items() for pair in _match_groups(old.get(partner.get(cell, ""), ()), groups)]
     taken = set(partner.values())
     found += [Pair(group, None) for cell, groups in old.items() if cell not in taken for group in groups]

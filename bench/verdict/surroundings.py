@@ -4,7 +4,7 @@
     ----------------------------------------------------+-------+--------+--------+--------
     factors, conditions, seed, arguments of the metric  |   x   |   x    |   x    |    x
     recipe of a picture metric, its data, its noise     |       |        |        |    x
-    machine, packages, environment variables            |       |   x    |   x    |
+    machine, packages of both, environment variables    |       |   x    |   x    |
     threads found, denormals, TF32                      |       |   x    |   x    |
 
 The code and the weights are not here: they are what a comparison is about. Exact numbers are the same on every
@@ -35,6 +35,9 @@ SUBJECT: Mapping[str, frozenset[MetricKind]] = {
 """Facts of what was measured that must be equal."""
 
 UNKNOWN = "not known"
+ABSENT = "absent"
+USED_WHERE_FOUND = frozenset({"triton"})
+"""Packages that torch uses by itself where they are installed."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,10 @@ def shown(value: Value) -> str:
 def of_records(base: Record, new: Record) -> tuple[Difference, ...]:
     """What differs between two measured quantities, as their records say."""
     return (
-        *_named("", base.factors, new.factors),
-        *_named("conditions.", base.conditions, new.conditions),
-        *_named("", {"seed": base.seed}, {"seed": new.seed}),
-        *_named("params.", base.metric_params, new.metric_params),
+        *named("", base.factors, new.factors),
+        *named("conditions.", base.conditions, new.conditions),
+        *named("", {"seed": base.seed}, {"seed": new.seed}),
+        *named("params.", base.metric_params, new.metric_params),
         *(
             Difference(f"subject.{name}", base.subject.get(name), new.subject.get(name), kinds)
             for name, kinds in SUBJECT.items()
@@ -84,15 +87,21 @@ def of_runs(base: RunInfo | None, new: RunInfo | None) -> tuple[Difference, ...]
         one, other = (UNKNOWN if run is None else str(run.machine.get("cpu")) for run in (base, new))
         return (Difference("machine", one, other, OF_THE_MACHINE),)
     return tuple(
-        Difference(each.field, each.base, each.new, OF_THE_MACHINE)
+        Difference(each.field, each.base, each.new, frozenset() if _is_spare(each) else OF_THE_MACHINE)
         for prefix, before, after in (
             ("machine.", base.machine, new.machine),
             ("packages.", base.packages, new.packages),
             ("environment.", base.environment, new.environment),
         )
-        for each in _named(prefix, before, after)
+        for each in named(prefix, before, after)
         if each.field.removeprefix(prefix) not in NOT_IDENTITY
     )
+
+
+def _is_spare(difference: Difference) -> bool:
+    """Whether a package is only there on one side: what was measured on both sides does not need it."""
+    name = difference.field.removeprefix("packages.")
+    return ABSENT in (difference.base, difference.new) and name != difference.field and name not in USED_WHERE_FOUND
 
 
 def forbidding(
@@ -107,14 +116,15 @@ def forbidding(
     )
 
 
-def _named(prefix: str, base: Mapping[str, Value], new: Mapping[str, Value]) -> Iterator[Difference]:
+def named(prefix: str, base: Mapping[str, Value], new: Mapping[str, Value]) -> Iterator[Difference]:
+    """Names whose values differ, or that only one side has."""
     for name in dict.fromkeys((*base, *new)):
         before: Value = base.get(name)
         after: Value = new.get(name)
         if name in base and name in new and _same(before, after):
             continue
         if name not in base or name not in new:
-            before, after = (before if name in base else "absent"), (after if name in new else "absent")
+            before, after = (before if name in base else ABSENT), (after if name in new else ABSENT)
         yield Difference(f"{prefix}{name}", before, after)
 
 

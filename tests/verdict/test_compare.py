@@ -362,6 +362,15 @@ class TestSurroundings:
 
         assert only(timed(record, STEADY, run=before.id), timed(record, STEADY), before=before).differs is None
 
+    @pytest.mark.parametrize(("package", "outcome"), [("bm3d", Outcome.UNCHANGED), ("triton", Outcome.INCOMPARABLE)])
+    def test_a_package_that_only_one_side_has_was_not_needed(
+        self, record: MakeRecord, package: str, outcome: Outcome
+    ) -> None:
+        before = self.other(packages={**info().packages, package: "1.0"})
+        new = timed(record, STEADY, **LATER)
+
+        assert only(timed(record, STEADY, run=before.id), new, before=before).outcome is outcome
+
     def test_a_difference_that_is_asked_for_is_allowed(self, record: MakeRecord) -> None:
         before = self.other(packages={"python": "3.11", "torch": "2.14.0"})
         sides = timed(record, STEADY, run=before.id), timed(record, SLOWER)
