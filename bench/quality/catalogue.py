@@ -196,3 +196,24 @@ def denoising(
     from bench.quality.denoise import denoising
 
     return denoising(subject, images=images, scores=scores, replicates=replicates, seed=seed)
+
+
+@register_metric("denoising_pictures", unit="images", better=None, kind="quality", needs=NEEDS)
+def denoising_pictures(
+    subject: Subject,
+    effort: Effort,
+    images: int = 4,
+    frames: int = 10,
+    scale: int = 3,
+    score: ScoreName = "ssim",
+) -> Iterable[Measurement]:
+    """Pictures of the first test images on the way of `denoising`, for figures of kind `strip` or `images`.
+
+    at.show: noise, the way in: x_t at `frames` timesteps from the clean image to the start of the walk. walk, the way
+    back: for each image a row of iterates x_t / sqrt(abar) and under it a row of predicted clean images, at `frames`
+    executed steps. result, from left to right: clean, noisy, the first prediction, the best prediction, the best
+    iterate (both chosen with the clean image by `score`), the last step; of a restorer: clean, noisy, restored.
+    """
+    from bench.quality.denoised_pictures import denoising_pictures
+
+    return denoising_pictures(subject, images=images, frames=frames, scale=scale, score=score)
