@@ -1,7 +1,10 @@
 """bench: how fast and how good diffusion denoisers are, and how sure that is.
 
-These are the names a plug-in needs; importing them does not import torch. bench/README.md has the map of the rest.
+These are the names a plug-in needs, and `run`, `load` and `compare` for notebooks; importing them does not import
+torch. bench/README.md has the map of the rest.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from bench.contracts import (
     Dataset,
@@ -18,6 +21,9 @@ from bench.contracts import (
 from bench.registry import register_dataset, register_metric, register_model, register_sampler
 from bench.version import __version__
 
+if TYPE_CHECKING:
+    from bench.api import compare, load
+
 __all__ = [
     "Dataset",
     "Denoiser",
@@ -30,8 +36,21 @@ __all__ = [
     "ScheduleSpec",
     "Weights",
     "__version__",
+    "compare",
+    "load",
     "register_dataset",
     "register_metric",
     "register_model",
     "register_sampler",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`load`, `run` and `compare` when they are first asked for, so that a plug-in's import stays light."""
+    from importlib import import_module
+
+    if name in ("compare", "load"):
+        return getattr(import_module("bench.api"), name)
+    if name == "run":
+        return import_module("bench.run")  # the room, which can be called
+    raise AttributeError(f"module 'bench' has no attribute {name!r}")
