@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
+
+from bench.cli.text import print_json, print_line
+from bench.errors import ExitCode
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -24,6 +29,36 @@ class Step(Protocol):
     def loss(self) -> float: ...
     @property
     def seconds(self) -> float: ...
+
+
+def train_classifier(text: str, name: str, options: argparse.Namespace) -> int:
+    """The recipe of a classifier to its weights and their passport, and whether they are the pinned ones.
+
+    text, name: of the recipe's file. Only the pinned weights are ever used, so others need a new pin in the code.
+    """
+    import torch
+
+    from bench.passport import file_sha256
+    from bench.quality import digits_cnn
+    from bench.quality.classifier_recipe import parse_classifier
+
+    how = parse_classifier(text, name)
+    torch.set_num_threads(options.threads)
+    folder = options.out or digits_cnn.shipped_weights().parent
+    weights = folder / f"{how.recipe}.safetensors"
+    with TrainingProgress(how.recipe, quiet=options.json) as progress:
+        digits_cnn.make_digits_cnn(how, Path(name).name, weights, progress.step)
+    pinned = file_sha256(weights) == digits_cnn.SHA256
+    if options.json:
+        print_json({"weights": str(weights), "pinned": pinned})
+        return ExitCode.OK
+    print_line(f"weights: {weights}")
+    print_line(
+        "the same file as the shipped one, bit for bit"
+        if pinned
+        else f"another file than the shipped one, so no metric takes it; its SHA-256 is {file_sha256(weights)}"
+    )
+    return ExitCode.OK
 
 
 class TrainingProgress:

@@ -143,18 +143,24 @@ def inspect(options: argparse.Namespace) -> int:
 
 def train(options: argparse.Namespace) -> int:
     """A recipe to a checkpoint, its passport and its picture."""
-    from bench.train.reading import read_recipe
+    from bench.quality.classifier_recipe import is_classifier
+    from bench.suite.documents import recipe_text
+    from bench.train.reading import parse_recipe
 
     load_plugins(options.plugin)
-    recipe = read_recipe(options.recipe)
+    name, text = recipe_text(options.recipe)
     os.environ.setdefault("OMP_NUM_THREADS", str(options.threads))
-    from bench.cli.training import TrainingProgress
+    from bench.cli.training import TrainingProgress, train_classifier
+
+    if is_classifier(text):
+        return train_classifier(text, name, options)
+    recipe = parse_recipe(text, name)
     from bench.train.command import default_folder, draw_gallery, run_recipe
 
     with TrainingProgress(recipe.recipe, quiet=options.json) as progress:
         weights = run_recipe(
             recipe,
-            recipe_name=options.recipe.name,
+            recipe_name=Path(name).name,
             out_dir=options.out or default_folder(),
             device=options.device,
             threads=options.threads,

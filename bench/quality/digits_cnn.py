@@ -1,8 +1,8 @@
 """A small classifier of 16x16 digits whose last hidden layer stands in for Inception where nothing can be downloaded.
 
 Distances in its features are called `frechet[digits-cnn]`, never FID: they rank models of digits and mean nothing
-beside a published number. The weights are shipped, made by `train_digits_cnn` on the training digits, and pinned by
-their SHA-256: features of a random network rank models at random, so nothing else is loaded.
+beside a published number. The weights are shipped, made by `bench train digits-cnn` on the training digits, and pinned
+by their SHA-256: features of a random network rank models at random, so nothing else is loaded.
 
 Shape legend: B images of one channel, 16 x 16 pixels, in [0, 1]; 64 features.
 """
@@ -23,8 +23,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.contracts import Dataset
-from bench.errors import BadCheckpoint, MeasurementError, MissingWeights
-from bench.passport import PASSPORT_SCHEMA, Passport, file_sha256, keys_fingerprint, write_passport
+from bench.errors import BadCheckpoint, MeasurementError, MissingWeights, ParamError, SaveError
+from bench.passport import (
+    PASSPORT_SCHEMA,
+    Passport,
+    file_sha256,
+    keys_fingerprint,
+    passport_path,
+    read_passport,
+    write_passport,
+)
+from bench.quality.classifier_recipe import ClassifierRecipe
+from bench.registry import DATASETS, check_params
+from bench.suite.schema import Ref
 from bench.version import __version__
 
 NAME = "digits-cnn"
@@ -33,7 +44,6 @@ SHA256 = "ff08731ac35bf91db28c4bf5313e61fbb50daa7c389914a5496e8600b479aa0d"
 IMAGE_SIZE = 16
 FEATURES = 64
 CLASSES = 10
-BATCH = 64
 MIN_ACCURACY = 0.98
 """On held-out digits. A network below it has not learnt what a digit is, and its features are refused."""
 
@@ -78,12 +88,21 @@ class TrainedCnn:
     """On the held-out images."""
     curve: tuple[tuple[float, ...], ...]
     """(epoch, mean loss) pairs."""
-    epochs: int
-    seed: int
+    steps: int
     seconds: float
 
 
-def _silent(epoch: int, loss: float) -> None:
+@dataclass(frozen=True)
+class Epoch:
+    """What a training reports: steps done of all steps, the epoch's mean loss, seconds so far."""
+
+    step: int
+    steps: int
+    loss: float
+    seconds: float
+
+
+def _silent(done: Epoch) -> None:
     """Report nothing."""
 
 
@@ -92,39 +111,38 @@ def train_digits_cnn(
     labels: Tensor,
     test_images: Tensor,
     test_labels: Tensor,
-    *,
-    seed: int = 0,
-    epochs: int = 40,
-    lr: float = 2e-3,
-    on_epoch: Callable[[int, float], None] = _silent,
+    how: ClassifierRecipe,
+    on_epoch: Callable[[Epoch], None] = _silent,
 ) -> TrainedCnn:
-    """Train on digits [N, 1, 16, 16] in [-1, 1] with labels 0..9; about a minute on one core.
+    """Train on digits [N, 1, 16, 16] in [-1, 1] with labels 0..9; the shipped one takes about a minute on one core.
 
-    Adam, the learning rate falling as a cosine, every image moved by up to one pixel at random. The same seed gives
-    the same weights on one machine with one thread. Raises MeasurementError when the held-out accuracy stays
-    below 98 %: such features must not judge anything.
+    The same recipe gives the same weights on one machine with one thread. Raises MeasurementError when the held-out
+    accuracy stays below 98 %: such features must not judge anything.
     """
     begin = time.perf_counter()
-    draw = torch.Generator().manual_seed(seed)
+    draw = torch.Generator().manual_seed(how.seed)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(how.seed)
         network = DigitsCnn()
-    optimizer = torch.optim.Adam(network.parameters(), lr=lr, weight_decay=1e-5)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * batches(len(images)))
+    epochs, batch = how.train.epochs, how.train.batch_size
+    steps = epochs * -(-len(images) // batch)
+    optimizer = torch.optim.Adam(network.parameters(), lr=how.optimizer.lr, weight_decay=how.optimizer.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     curve: list[tuple[float, ...]] = []
     for epoch in range(1, epochs + 1):
         total = 0.0
         order = torch.randperm(len(images), generator=draw)
-        for low in range(0, len(order), BATCH):
-            chosen = order[low : low + BATCH]
-            loss = functional.cross_entropy(network(_shifted(images[chosen], draw)), labels[chosen])
+        for low in range(0, len(order), batch):
+            chosen = order[low : low + batch]
+            moved = _shifted(images[chosen], how.train.shift, draw)
+            loss = functional.cross_entropy(network(moved), labels[chosen])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             total += float(loss.detach()) * len(chosen)
         curve.append((epoch, total / len(images)))
-        on_epoch(epoch, total / len(images))
+        on_epoch(Epoch(steps // epochs * epoch, steps, total / len(images), time.perf_counter() - begin))
     network.eval().requires_grad_(False)
     reached = accuracy(network, test_images, test_labels)
     if not reached >= MIN_ACCURACY:
@@ -132,12 +150,7 @@ def train_digits_cnn(
             f"{NAME}: {reached:.1%} of the held-out digits after {epochs} epochs, below {MIN_ACCURACY:.0%}; "
             "features of such a network must not judge pictures"
         )
-    return TrainedCnn(network, reached, tuple(curve), epochs, seed, time.perf_counter() - begin)
-
-
-def batches(images: int) -> int:
-    """Training steps in one epoch."""
-    return -(-images // BATCH)
+    return TrainedCnn(network, reached, tuple(curve), steps, time.perf_counter() - begin)
 
 
 def accuracy(network: DigitsCnn, images: Tensor, labels: Tensor) -> float:
@@ -146,34 +159,54 @@ def accuracy(network: DigitsCnn, images: Tensor, labels: Tensor) -> float:
         return float((network(images).argmax(dim=1) == labels).double().mean())
 
 
-def make_digits_cnn(weights: Path, *, seed: int = 0, on_epoch: Callable[[int, float], None] = _silent) -> Path:
-    """Train on the training digits, check on the held-out ones, and write the weights with their passport."""
-    from bench.data.digits import load_digits
+def make_digits_cnn(
+    how: ClassifierRecipe, recipe_name: str, weights: Path, on_epoch: Callable[[Epoch], None] = _silent
+) -> Path:
+    """Train, check on the held-out images, and write the weights with their passport; returns the weights file.
 
-    train, test = load_digits("train"), load_digits("test")
-    assert train.labels is not None  # digits have labels
-    assert test.labels is not None
-    trained = train_digits_cnn(
-        train[0 : len(train)],
-        torch.from_numpy(train.labels),
-        test[0 : len(test)],
-        torch.from_numpy(test.labels),
-        seed=seed,
-        on_epoch=on_epoch,
-    )
-    return write_digits_cnn(trained, weights, train)
+    A finished training is not repeated: when the passport beside the file carries this recipe's fingerprint, nothing is
+    done. Raises ParamError for images that are no labelled digits.
+    """
+    if _is_made(how, weights):
+        return weights
+    train, (images, labels) = _labelled(how.data)
+    trained = train_digits_cnn(images, labels, *_labelled(how.held_out)[1], how, on_epoch)
+    return write_digits_cnn(trained, weights, train, how, recipe_name)
 
 
-def write_digits_cnn(trained: TrainedCnn, weights: Path, data: Dataset, recipe: str | None = None) -> Path:
+def _labelled(ref: Ref) -> tuple[Dataset, tuple[Tensor, Tensor]]:
+    """A data set, and all its images [N, 1, 16, 16] with their labels [N]."""
+    entry = DATASETS.get(ref.name)
+    data = entry.factory(**check_params(entry, ref.params))
+    labels = getattr(data, "labels", None)
+    if labels is None or tuple(data.image_shape) != (1, IMAGE_SIZE, IMAGE_SIZE):
+        raise ParamError(f"{NAME} is trained on labelled 1x16x16 digits, which {ref.name!r} does not have")
+    return data, (data[0 : len(data)], torch.from_numpy(labels))
+
+
+def _is_made(how: ClassifierRecipe, weights: Path) -> bool:
+    if not weights.is_file() or not passport_path(weights).is_file():
+        return False
+    passport = read_passport(weights)
+    return passport.recipe_sha256 == how.fingerprint and passport.sha256 == file_sha256(weights)
+
+
+def write_digits_cnn(
+    trained: TrainedCnn, weights: Path, data: Dataset, how: ClassifierRecipe, recipe_name: str
+) -> Path:
     """Write the weights and, beside them, their passport; returns the weights file. data: what it was trained on."""
     state = {name: tensor.contiguous() for name, tensor in trained.network.state_dict().items()}
     temporary = weights.with_name(f".{weights.name}.new")
-    save_file(state, temporary)
-    temporary.replace(weights)
+    try:
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        save_file(state, temporary)
+        temporary.replace(weights)
+    except OSError as error:
+        raise SaveError(f"{weights.parent}: cannot save the weights: {error.strerror}") from error
     write_passport(
         Passport(
             schema=PASSPORT_SCHEMA,
-            name=NAME,
+            name=how.recipe,
             sha256=file_sha256(weights),
             format="native",
             keys_sha256=keys_fingerprint((name, tuple(tensor.shape)) for name, tensor in state.items()),
@@ -181,17 +214,22 @@ def write_digits_cnn(trained: TrainedCnn, weights: Path, data: Dataset, recipe: 
             params={},
             prediction="class scores; features are the last hidden layer",
             ema=False,
-            steps=trained.epochs * batches(len(data)),
+            steps=trained.steps,
             dtype="float32",
             origin="trained",
-            recipe=recipe,
+            recipe=recipe_name,
+            recipe_sha256=how.fingerprint,
             data=data.fingerprint,
             data_split=data.split,
-            seed=trained.seed,
-            made_with={"python": platform.python_version(), "torch": torch.__version__, "denoiser-bench": __version__},
+            seed=how.seed,
+            made_with={"python": platform.python_version(), "torch": torch.__version__, "bench": __version__},
             seconds=round(trained.seconds, 1),
             curve=tuple((epoch, float(f"{loss:.6g}")) for epoch, loss in trained.curve),
-            facts={"accuracy": trained.accuracy, "held_out": "digits/test", "epochs": trained.epochs},
+            facts={
+                "accuracy": trained.accuracy,
+                "held_out": f"{how.held_out.name}/{how.held_out.params.get('split', '')}".rstrip("/"),
+                "epochs": how.train.epochs,
+            },
         ),
         weights,
     )
@@ -226,11 +264,11 @@ def load_digits_cnn(weights: Path | None = None, sha256: str = SHA256) -> Digits
     return network.eval().requires_grad_(False)
 
 
-def _shifted(images: Tensor, draw: torch.Generator) -> Tensor:
-    """Every image moved by -1, 0 or 1 pixel in both directions, the border repeated; [B, 1, H, W]."""
+def _shifted(images: Tensor, reach: int, draw: torch.Generator) -> Tensor:
+    """Every image moved by up to `reach` pixels in both directions, the border repeated; [B, 1, H, W]."""
     size = images.shape[-1]
-    padded = functional.pad(images, (1, 1, 1, 1), mode="replicate")
-    down, right = torch.randint(0, 3, (2, len(images), 1), generator=draw)
+    padded = functional.pad(images, (reach,) * 4, mode="replicate")
+    down, right = torch.randint(0, 2 * reach + 1, (2, len(images), 1), generator=draw)
     rows, columns = torch.arange(size) + down, torch.arange(size) + right
     return padded[torch.arange(len(images))[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(
         0, 3, 1, 2

@@ -41,7 +41,7 @@ def replace_page(text: str, page: str) -> str:
 def _row(file: Path, passport: Passport) -> str:
     loss = f"{passport.curve[-1][1]:.4f}" if passport.curve else "-"
     minutes = f"{passport.seconds / 60:.0f} min" if passport.seconds is not None else "-"
-    made_by = f"[{passport.recipe}](recipes/{passport.recipe})" if passport.recipe else "`bench.quality.digits_cnn`"
+    made_by = f"[{passport.recipe}](recipes/{passport.recipe})" if passport.recipe else "-"
     size = f"{file.stat().st_size / 1e6:.2f} MB"
     steps = f"{passport.steps:,}" if passport.steps is not None else "-"
     return f"| `{passport.name}` | {made_by} | {steps} | {loss} | {minutes} | {size} | `{passport.sha256[:12]}` |"

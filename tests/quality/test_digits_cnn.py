@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,14 @@ import torch
 from safetensors.torch import save_file
 
 from bench.data.digits import load_digits
-from bench.errors import BadCheckpoint, MeasurementError, MissingWeights
+from bench.errors import BadCheckpoint, MeasurementError, MissingWeights, ParamError, SuiteError
 from bench.passport import file_sha256, read_passport
+from bench.quality.classifier_recipe import ClassifierRecipe, parse_classifier
 from bench.quality.digits_cnn import (
     MIN_ACCURACY,
     SHA256,
     DigitsCnn,
+    Epoch,
     accuracy,
     load_digits_cnn,
     make_digits_cnn,
@@ -23,9 +26,23 @@ from bench.quality.digits_cnn import (
     write_digits_cnn,
 )
 from bench.quality.frechet import frechet_of_features
+from bench.registry import load_builtins
+from bench.suite.schema import Ref
 
 TEST = load_digits("test")
 IMAGES, LABELS = TEST[0 : len(TEST)], torch.from_numpy(TEST.labels)
+RECIPE = Path(__file__).parents[2] / "models" / "recipes" / "digits-cnn.yaml"
+
+
+def shipped_recipe() -> ClassifierRecipe:
+    load_builtins()
+    return parse_classifier(RECIPE.read_text(encoding="utf-8"), RECIPE.name)
+
+
+def short(epochs: int, seed: int = 0) -> ClassifierRecipe:
+    """The shipped recipe, cut short."""
+    how = shipped_recipe()
+    return how.model_copy(update={"train": how.train.model_copy(update={"epochs": epochs}), "seed": seed})
 
 
 def test_the_shipped_weights_know_held_out_digits_as_their_passport_says() -> None:
@@ -99,9 +116,10 @@ def test_training_repeats_itself_to_the_bit_and_its_file_loads(tmp_path: Path) -
     rows = torch.arange(16)[None, None, :, None]
     images = torch.where((rows // 4 == labels[:, None, None, None]), 1.0, -1.0).expand(96, 1, 16, 16).contiguous()
 
-    first = train_digits_cnn(images, labels, images[:40], labels[:40], seed=3, epochs=7)
-    second = train_digits_cnn(images, labels, images[:40], labels[:40], seed=3, epochs=7)
-    path = write_digits_cnn(first, tmp_path / "toy.safetensors", TEST)
+    how = short(epochs=7, seed=3)
+    first = train_digits_cnn(images, labels, images[:40], labels[:40], how)
+    second = train_digits_cnn(images, labels, images[:40], labels[:40], how)
+    path = write_digits_cnn(first, tmp_path / "toy.safetensors", TEST, how, "toy.yaml")
 
     assert first.accuracy == 1.0
     assert first.curve == second.curve
@@ -117,14 +135,63 @@ def test_training_draws_from_its_own_generator() -> None:
 
     torch.manual_seed(7)
     with pytest.raises(MeasurementError, match=r"below 98%; features of such a network must not judge"):
-        train_digits_cnn(images, labels, IMAGES[64:], LABELS[64:], epochs=1)
+        train_digits_cnn(images, labels, IMAGES[64:], LABELS[64:], short(epochs=1))
 
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_the_passport_of_the_shipped_weights_names_their_recipe() -> None:
+    passport, how = read_passport(shipped_weights()), shipped_recipe()
+
+    assert (passport.recipe, passport.recipe_sha256) == ("digits-cnn.yaml", how.fingerprint)
+    assert (passport.name, passport.seed, passport.facts) == (
+        how.recipe,
+        how.seed,
+        {"accuracy": 0.995, "held_out": "digits/test", "epochs": how.train.epochs},
+    )
+
+
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(shipped_weights().with_suffix(suffix), tmp_path)
+    weights = tmp_path / "digits-cnn.safetensors"
+
+    def never(done: Epoch) -> None:
+        raise AssertionError("it is trained again")
+
+    assert make_digits_cnn(shipped_recipe(), "digits-cnn.yaml", weights, never) == weights
+
+
+def test_another_seed_is_another_recipe_and_another_title_is_not() -> None:
+    how = shipped_recipe()
+
+    assert how.model_copy(update={"seed": 1}).fingerprint != how.fingerprint
+    assert how.model_copy(update={"title": "another"}).fingerprint == how.fingerprint
+
+
+def test_images_without_digits_cannot_train_it(tmp_path: Path) -> None:
+    load_builtins()
+    how = shipped_recipe().model_copy(update={"data": Ref(name="photos", params={"split": "test"})})
+
+    with pytest.raises(ParamError, match="labelled 1x16x16 digits, which 'photos' does not have"):
+        make_digits_cnn(how, "r.yaml", tmp_path / "w.safetensors")
+
+
+def test_mistakes_in_the_recipe_stand_at_their_lines() -> None:
+    load_builtins()
+    text = RECIPE.read_text(encoding="utf-8")
+
+    with pytest.raises(SuiteError, match=r"r\.yaml:7:9: train\.epoch: unknown key; did you mean 'epochs'"):
+        parse_classifier(text.replace("epochs: 40", "epoch: 40"), "r.yaml")
+    with pytest.raises(SuiteError, match=r"r\.yaml:6:11: held_out: .*takes no parameter 'spilt'"):
+        parse_classifier(text.replace("split: test", "spilt: test"), "r.yaml")
+
+
 @pytest.mark.slow
 def test_the_recipe_reaches_98_percent_from_another_seed(tmp_path: Path) -> None:
-    path = make_digits_cnn(tmp_path / "again.safetensors", seed=1)
+    load_builtins()
+    how = shipped_recipe().model_copy(update={"seed": 1})
+    path = make_digits_cnn(how, "again.yaml", tmp_path / "again.safetensors")
 
     facts = read_passport(path).facts
     assert facts is not None

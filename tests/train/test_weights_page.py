@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.passport import file_sha256, read_passport
+from bench.quality.classifier_recipe import is_classifier, parse_classifier
 from bench.registry import load_builtins
 from bench.train.page import BEGIN, END, replace_page, weights_page
 from bench.train.reading import read_recipe
@@ -28,8 +29,12 @@ def test_shipped_weights_are_the_ones_their_passport_and_recipe_name(path: Path)
     passport = read_passport(path)
 
     assert passport.sha256 == file_sha256(path)
-    if passport.recipe is not None:
-        assert passport.recipe_sha256 == recipe_fingerprint(read_recipe(MODELS / "recipes" / passport.recipe))
+    assert passport.recipe is not None
+    recipe = MODELS / "recipes" / passport.recipe
+    if is_classifier(text := recipe.read_text(encoding="utf-8")):
+        assert passport.recipe_sha256 == parse_classifier(text, recipe.name).fingerprint
+    else:
+        assert passport.recipe_sha256 == recipe_fingerprint(read_recipe(recipe))
         assert path.with_suffix(".png").is_file()
 
 
