@@ -188,10 +188,11 @@ def denoising(
     noisy (before the walk), first and final (after the first and the last step),
     best, best_step, best_timestep (where this image is best: an oracle, which looks at the clean image),
     chosen, chosen_step (at the best step of the mean curve of the other half of the images),
+    judged (at the step that the first of `scores` chose so: one picture for all scores),
     elbow_step (where the curve bends most after its best step);
     and of the mean curve of all images: mean_best, mean_best_step (chosen and reported on the same images), mean_chosen
     (as chosen), each with replicates in which images are drawn and the step is chosen again; mean_curve and curve (of
-    image 0): one value a step. The artifact holds every curve. A restorer makes one call, which is all there is.
+    image 0): one value a step, over steps (1, 2, ...) or timesteps. The artifact holds every curve. A restorer makes one call, which is all there is.
     """
     from bench.quality.denoise import denoising
 

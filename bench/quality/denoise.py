@@ -89,9 +89,12 @@ def _of_one_curve(
     values, higher = report.curves.of(iterate, score), score in HIGHER
     timesteps = np.array(report.curves.timesteps)
     best, chosen = best_steps(values, higher=higher), chosen_steps(values, higher=higher)
+    judge = report.curves.scores[0]
+    judged = chosen_steps(report.curves.of(iterate, judge), higher=judge in HIGHER)
     per_image: dict[str, NDArray[np.float64] | NDArray[np.int64]] = {
         "best": at_steps(values, best),
         "chosen": at_steps(values, chosen),
+        "judged": at_steps(values, judged),
         "first": values[0],
         "final": values[-1],
     }

@@ -143,6 +143,8 @@ def test_every_number_is_what_its_name_says(toy_subject: Build) -> None:
             chosen = of("chosen_step").astype(int)
             assert set(chosen[::2]) == {int(best_of_mean(values[:, 1::2], score)) for _ in (0,)}
             np.testing.assert_allclose(values[chosen - 1, np.arange(6)], of("chosen"), rtol=1e-6)
+            judged = np.array(found["ssim", iterate, "chosen_step", "value"].values).astype(int)
+            np.testing.assert_allclose(values[judged - 1, np.arange(6)], of("judged"), rtol=1e-6)
             assert of("mean_chosen").tolist() == pytest.approx([of("chosen").mean()], rel=1e-5)
             np.testing.assert_allclose(of("mean_curve"), values.mean(axis=1), rtol=1e-6)
             np.testing.assert_allclose(of("curve"), values[:, 0], rtol=1e-6)
@@ -278,10 +280,10 @@ def test_a_restorer_makes_one_call_and_has_one_score(toy_subject: Build) -> None
     same = {
         found["ssim", iterate, which, "value"].values
         for iterate in ("x_t", "pred_x0")
-        for which in ("best", "chosen", "first", "final")
+        for which in ("best", "chosen", "judged", "first", "final")
     }
     assert len(same) == 1 and len(next(iter(same))) == 6
-    assert {which for _, _, which, _ in found} == {"noisy", "best", "chosen", "first", "final"}
+    assert {which for _, _, which, _ in found} == {"noisy", "best", "chosen", "judged", "first", "final"}
     assert {m.nfe for m in found.values()} == {1}
     assert found["ssim", "x_t", "noisy", "value"].values != next(iter(same))
 
