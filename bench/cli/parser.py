@@ -101,6 +101,10 @@ def _check(verbs: Verbs) -> None:
     verb = _verb(verbs, "check", "hold a run against a baseline and against the claims of its suite")
     verb.add_argument("run", type=Path, metavar="RUN", help="a run's, a suite's or the results folder")
     verb.add_argument("--baseline", type=Path, metavar="FILE", help=f"{SIDE} (default: claims only)")
+    verb.add_argument(
+        "--save-baseline", type=Path, metavar="FILE",
+        help="write the counts and scores of RUN as a baseline that holds on every machine",
+    )  # fmt: skip
     _verdict_arguments(verb)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli.text import print_json, print_line
-from bench.errors import SuiteError, UserError
+from bench.errors import ExitCode, SuiteError, UserError
 from bench.registry import load_plugins
 
 if TYPE_CHECKING:
@@ -41,7 +41,11 @@ def check(options: argparse.Namespace) -> int:
     load_plugins(options.plugin)
     run = load_side(options.run)
     claims, problems = _claims(run)
+    if options.save_baseline is not None:
+        _save_baseline(run, options)
     if options.baseline is None and not claims:
+        if options.save_baseline is not None:
+            return ExitCode.OK
         raise UserError(f"{options.run}: nothing to check: its suite has no claims; give a --baseline to compare with")
     comparison = (
         Comparison("", run.name, ())
@@ -105,6 +109,18 @@ def _claims(side: Side) -> tuple[tuple[ClaimResult, ...], tuple[str, ...]]:
             planned = ()  # a plug-in that is not here: the records say which cells there are
         found += evaluate(suite.claims, collect(run.records, planned))
     return tuple(found), tuple(problems)
+
+
+def _save_baseline(run: Side, options: argparse.Namespace) -> None:
+    from bench.report.ci import write_text
+    from bench.verdict.baselines import baseline, portable
+
+    count = len(portable(run))
+    if not count:
+        raise UserError(f"{options.run}: no counts and no scores in there; a baseline of times is the run's own folder")
+    write_text(options.save_baseline, baseline(run))
+    if not options.json:
+        print_line(f"baseline: {options.save_baseline} ({count} records)")
 
 
 def _export(side: Side, options: argparse.Namespace) -> None:

@@ -96,10 +96,10 @@ class Comparison:
     @property
     def summary(self) -> str:
         """`2 regressed, 1 undecided, 57 unchanged; claims: 1 holds`."""
-        numbers = ", ".join(f"{count:,} {outcome}" for outcome, count in self.counts.items()) or "nothing to compare"
+        numbers = ", ".join(f"{count:,} {outcome}" for outcome, count in self.counts.items())
         claims = Counter(claim.held for claim in self.claims)
         said = ", ".join(f"{claims[held]} {_plural(held, claims[held])}" for held in Held if claims[held])
-        return f"{numbers}; claims: {said}" if said else numbers
+        return "; ".join(filter(None, (numbers, f"claims: {said}" if said else ""))) or "nothing to compare"
 
 
 def _plural(held: Held, count: int) -> str:

@@ -199,6 +199,32 @@ def test_check_compares_with_a_file_of_records(
     assert "unchanged     tiny/a: parameters: 100, exactly as before" in out
 
 
+def test_a_baseline_of_counts_is_saved_and_holds(
+    bench: Callable[..., Answer], write_run: WriteRun, tmp_path: Path
+) -> None:
+    seconds = record("tiny/a", 0.1, metric="latency", unit="s", part="p0r0")
+    run = write_run("a", [record(), seconds], suite=SUITE.partition("claims:")[0])
+    baseline = tmp_path / "folder" / "tiny.jsonl"
+
+    code, out, _ = bench("check", run, "--save-baseline", baseline)
+
+    assert (code, out) == (0, f"baseline: {baseline} (1 records)\n")
+    assert bench("check", run, "--baseline", baseline)[:2] == (
+        0,
+        "new           tiny/a: latency: not in BASE\n1 new, 1 unchanged\n",
+    )
+
+
+def test_a_run_of_times_alone_makes_no_baseline(
+    bench: Callable[..., Answer], write_run: WriteRun, tmp_path: Path
+) -> None:
+    run = write_run("a", [record("tiny/a", 0.1, metric="latency", unit="s", part="p0r0")])
+
+    code, _, err = bench("check", run, "--save-baseline", tmp_path / "b.jsonl")
+
+    assert (code, "no counts and no scores" in err) == (2, True)
+
+
 def test_a_suite_that_cannot_be_read_is_noted_and_the_rest_compared(
     bench: Callable[..., Answer], write_run: WriteRun
 ) -> None:
