@@ -15,6 +15,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -86,20 +87,27 @@ class Entry(Generic[F]):
 
         Raises UserError when a type is named that does not exist where the factory was written.
         """
-        function = inspect.unwrap(self.factory)
-        own = {
-            name: parameter
-            for name, parameter in inspect.signature(function).parameters.items()
-            if name not in ("subject", "effort", "schedule")
-        }
-        # Only these are resolved: the harness's arguments may be annotated with types that need torch.
-        written = {name: each.annotation for name, each in own.items() if each.annotation is not each.empty}
         try:
-            home = getattr(function, "__globals__", None) or vars(sys.modules[function.__module__])
-            hints = typing.get_type_hints(types.SimpleNamespace(__annotations__=written), home)
+            return _parameters(self.factory)
         except (NameError, AttributeError, TypeError) as error:
             raise UserError(f"{self.name!r} ({self.origin}): a type cannot be resolved: {error}") from error
-        return {name: Parameter(name, hints.get(name, Any), each.default) for name, each in own.items()}
+
+
+@lru_cache(maxsize=512)
+def _parameters(factory: Callable[..., Any]) -> Mapping[str, Parameter]:
+    """What a factory's signature says. Raises NameError, AttributeError or TypeError for types that do not exist."""
+    function = inspect.unwrap(factory)
+    own = {
+        name: parameter
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in ("subject", "effort", "schedule")
+    }
+    # Only these are resolved: the harness's arguments may be annotated with types that need torch.
+    written = {name: each.annotation for name, each in own.items() if each.annotation is not each.empty}
+    home = getattr(function, "__globals__", None) or vars(sys.modules[function.__module__])
+    hints = typing.get_type_hints(types.SimpleNamespace(__annotations__=written), home)
+    found = {name: Parameter(name, hints.get(name, Any), each.default) for name, each in own.items()}
+    return types.MappingProxyType(found)
 
 
 class Registry(Generic[F]):

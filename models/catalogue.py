@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from bench.contracts import Denoiser, Prediction, ScheduleSpec
@@ -47,7 +47,14 @@ def _skip_missing(skip: SkipType, config: Config, weights: str, **_: object) -> 
 
 
 def _skip_stages(skip_exponent: float, **_: object) -> Callable[[int], int]:
-    return partial(num_skipped_levels, num_levels=LEVELS, skip_exponent=skip_exponent)
+    return _course(skip_exponent).__getitem__
+
+
+@lru_cache(maxsize=64)
+def _course(skip_exponent: float) -> tuple[int, ...]:
+    """k(t) of the whole chain."""
+    chain = range(ScheduleSpec().num_train_timesteps)
+    return tuple(num_skipped_levels(t, num_levels=LEVELS, skip_exponent=skip_exponent) for t in chain)
 
 
 @register_model("ddpm-unet", missing=_plain_missing)

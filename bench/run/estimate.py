@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,7 +13,7 @@ from bench.run.schedule import QUALITY_WORKERS
 from bench.run.step_times import METRIC, KnownTimes, Network, StepTimes, distance, network_of
 from bench.suite.expand import expand
 from bench.suite.expressions import Expressions
-from bench.suite.read import builtin_suites, read_suite
+from bench.suite.read import builtin_suites, builtin_text, read_suite
 from bench.suite.schema import Cell
 from bench.suite.select import CELL
 from bench.suite.workload import Alone, Drawing, Workload, call_timesteps, stage_calls
@@ -142,9 +142,8 @@ def commands(targets: Iterable[Target]) -> tuple[str, ...]:
     for target in targets:
         wanted.setdefault(target.suite, {})[target.cell] = None
     return tuple(
-        " ".join([f"bench run {name}", *(f"-k {shlex.quote(word)}" for word in _selecting(cells, wanted[name]))])
-        for name, cells in _measuring_suites()
-        if name in wanted
+        " ".join([f"bench run {name}", *(f"-k {shlex.quote(word)}" for word in _selecting(_cells_of(name), cells))])
+        for name, cells in wanted.items()
     )
 
 
@@ -159,33 +158,46 @@ def _selecting(cells: tuple[Cell, ...], wanted: Collection[str]) -> tuple[str, .
 def _target(cell: Cell, stages: frozenset[int], batch_size: int, nearer_than: int | None = None) -> Target | None:
     """What measures the step times of a cell's network at these stages, in the batch closest to the wanted one.
 
-    nearer_than: only where its batch is closer than this one. None when no suite that ships does.
+    Of several suites the one with the fewest cells. nearer_than: only where its batch is closer than this one. None when no suite that ships does.
     """
     network = network_of(cell.factors, cell.conditions.model_dump())
+    suites = [name for name, text in _texts().items() if all(word in text for word in _words(cell))]
     found = [
-        (distance(each.conditions.batch_size, batch_size), Target(name, each.id))
-        for name, cells in _measuring_suites()
-        for each in cells
+        (distance(each.conditions.batch_size, batch_size), len(_cells_of(name)), Target(name, each.id))
+        for name in suites
+        for each in _cells_of(name)
         if network_of(each.factors, each.conditions.model_dump()) == network and stages <= _stages_of(each)
     ]
-    best = min(found, key=lambda one: one[0], default=None)
+    best = min(found, key=lambda one: one[:2], default=None)
     if best is None or (nearer_than is not None and best[0] >= distance(nearer_than, batch_size)):
         return None
-    return best[1]
+    return best[2]
 
 
 @cache
-def _measuring_suites() -> tuple[tuple[str, tuple[Cell, ...]], ...]:
-    """The suites that ship and measure step times, the smallest first."""
-    found = []
-    for name in builtin_suites():
-        try:
-            suite = read_suite(name)
-            if any(metric.name == METRIC for metric in suite.metrics):
-                found.append((name, expand(suite)))
-        except BenchError:
-            continue  # a suite that needs a plug-in
-    return tuple(sorted(found, key=lambda each: len(each[1])))
+def _cells_of(suite: str) -> tuple[Cell, ...]:
+    """The cells of a suite that ships; none where it does not measure step times, or needs a plug-in."""
+    try:
+        parsed = read_suite(suite)
+        return expand(parsed) if any(metric.name == METRIC for metric in parsed.metrics) else ()
+    except BenchError:
+        return ()
+
+
+@cache
+def _texts() -> Mapping[str, str]:
+    """The texts of the suites that may measure step times."""
+    texts = {name: builtin_text(name) for name in builtin_suites()}
+    return {name: text for name, text in texts.items() if METRIC in text}
+
+
+def _words(cell: Cell) -> Iterator[str]:
+    """What a suite must say somewhere to have a cell's network. Looking for words is much faster than parsing."""
+    yield cell.model.name
+    for name, parameter in MODELS.get(cell.model.name).parameters().items():
+        value = cell.model.params.get(name, parameter.default)
+        if isinstance(value, str) and value != parameter.default and name != "weights":
+            yield value
 
 
 def _stages_of(cell: Cell) -> frozenset[int]:

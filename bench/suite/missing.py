@@ -24,8 +24,12 @@ class Lacking:
 def lacking(cells: Sequence[Cell]) -> tuple[Lacking, ...]:
     """Everything that these cells need and that is not there, in order of first need."""
     found: dict[str, dict[str, None]] = {}
+    known: dict[str, tuple[str, ...]] = {}
     for cell in cells:
-        for sentence in (*cell_lacks(cell), *_metrics_lack(cell)):
+        built_of = f"{cell.model.model_dump_json()} {cell.data.model_dump_json() if cell.data else ''}"
+        if built_of not in known:
+            known[built_of] = cell_lacks(cell)
+        for sentence in (*known[built_of], *_metrics_lack(cell)):
             found.setdefault(sentence, {})[cell.id] = None
     return tuple(Lacking(sentence, tuple(ids)) for sentence, ids in found.items())
 

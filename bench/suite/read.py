@@ -81,6 +81,11 @@ def builtin_suites() -> tuple[str, ...]:
     return tuple(sorted(_builtins(files(BUILT_IN), "")))
 
 
+def builtin_text(name: str) -> str:
+    """The text of a suite that ships. Raises FileNotFoundError for any other name."""
+    return files(BUILT_IN).joinpath(f"{name}.yaml").read_text("utf-8")
+
+
 def _load(path_or_name: str | Path) -> tuple[str, bytes]:
     """The name to show and the first bytes of the file, one more than allowed. Raises SuiteError."""
     name = str(path_or_name)

@@ -186,7 +186,7 @@ def test_shipped_weights_are_found_by_name_and_relabelled_ones_refused(
     assert (weights.sha256, inputs) == (file_sha256(path), (path,))
     with pytest.raises(BadCheckpoint, match="its passport is that of 'digits-a'"):
         load_weights(nn.Linear(2, 2), "shipped", shipped="digits-b")
-    with pytest.raises(MissingWeights, match="make them with `bench train`"):
+    with pytest.raises(MissingWeights, match="make them with `bench train digits-c`"):
         load_weights(nn.Linear(2, 2), "shipped", shipped="digits-c")
 
 
