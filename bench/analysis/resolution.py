@@ -46,7 +46,7 @@ def resolutions(
         return ()
     found = []
     exact = [metric for metric, relative in table.quantities if relative is None and _is_exact(metric)]
-    known = {metric: tuple(candidates(results, points, metric)) for metric in exact}
+    known = {metric: _ranked(table, metric, tuple(candidates(results, points, metric))) for metric in exact}
     for row in table.rows:
         entries = [each for each in table.entries() if each.row == row.label]
         entries = [each for each in entries if each.relative is None and known.get(each.metric)]
@@ -73,6 +73,19 @@ def candidates(results: Results, points: Sequence[Point], metric: str) -> Iterat
                     yield Candidate(point, way, record.values[0])
 
 
+def _ranked(table: PublishedTable, metric: str, known: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """The candidates, those first whose way of counting gives most of the printed numbers."""
+    given = {way: len(_given(table, metric, known, way)) for way in dict.fromkeys(each.way for each in known)}
+    return tuple(sorted(known, key=lambda each: -given[each.way]))
+
+
+def _given(table: PublishedTable, metric: str, known: Sequence[Candidate], way: str) -> list[str]:
+    """The printed numbers of a metric that some cell gives by one way of counting, as printed."""
+    of_way = [each for each in known if each.way == way]
+    entries = [each for each in table.entries() if each.metric == metric and each.relative is None]
+    return [each.text for each in entries if _fits(each, of_way)]
+
+
 def _is_exact(metric: str) -> bool:
     return metric in METRICS and metric_spec(metric).kind == "exact"
 
@@ -93,25 +106,30 @@ def _closest(printed: Printed, known: Sequence[Candidate]) -> Candidate:
 def _told(printed: Printed, known: Sequence[Candidate], names: Sequence[str]) -> str:
     """`2.90 is cunet-released, attention = five, by thop-like (2.902)`."""
     ways = len({each.way for each in known}) > 1
-    fitting = sorted(_fits(printed, known), key=lambda each: abs(each.value - printed.value))
     text = units.write_printed(printed.text, printed.unit)
+    fitting: dict[str, list[Candidate]] = {}
+    for each in _fits(printed, known):
+        fitting.setdefault(each.point.id, []).append(each)
     if fitting:
         more = f", and {len(fitting) - SHOWN} more" if len(fitting) > SHOWN else ""
-        said = " or ".join(_named(each, printed, names, ways) for each in fitting[:SHOWN])
+        said = " or ".join(_named(each, printed, names, ways) for each in list(fitting.values())[:SHOWN])
         return f"{text} is {said}{more}"
     nearest = _closest(printed, known)
     off = 100 * (nearest.value / printed.value - 1)
     direction = "more" if off > 0 else "less"
-    named = _named(nearest, printed, names, ways)
+    named = _named([nearest], printed, names, ways)
     return f"nothing measured here rounds to {text}; the nearest is {named}, {abs(off):.2g} % {direction}"
 
 
-def _named(each: Candidate, printed: Printed, names: Sequence[str], ways: bool) -> str:
-    value = each.value / UNITS[printed.unit]
+def _named(of_one_cell: Sequence[Candidate], printed: Printed, names: Sequence[str], ways: bool) -> str:
+    """`cunet-released, attention = none by thop-like (2.814) and by dispatch (2.806)`."""
     digits = len(printed.text.partition(".")[2])
-    way = f" by {each.way}" if ways and each.way else ""
-    shown = f"{value:,.{digits + 1}f}" if digits else f"{value:,.0f}"
-    return f"{called(each.point, names)}{way} ({shown})"
+    told = []
+    for each in of_one_cell:
+        value = each.value / UNITS[printed.unit]
+        way = f"by {each.way} " if ways and each.way else ""
+        told.append(f"{way}({value:,.{digits + 1}f})" if digits else f"{way}({value:,.0f})")
+    return f"{called(of_one_cell[0].point, names)} {' and '.join(told)}"
 
 
 def called(point: Point, names: Sequence[str]) -> str:
@@ -140,13 +158,10 @@ def _mixed(meant: Sequence[frozenset[str]]) -> str:
 def _by_way(table: PublishedTable, metric: str, known: Sequence[Candidate]) -> Finding | None:
     """How many of the printed numbers each way of counting gives; None where there is one way only."""
     ways = dict.fromkeys(each.way for each in known)
-    entries = [each for each in table.entries() if each.metric == metric and each.relative is None]
-    if len(ways) < 2 or not entries:
+    given = {way: _given(table, metric, known, way) for way in ways}
+    told = [f"{', '.join(texts)} by {way}" for way, texts in given.items() if texts]
+    if len(ways) < 2 or not told:
         return None
-    told = []
-    for way in ways:
-        of_way = [each for each in known if each.way == way]
-        given = ", ".join(each.text for each in entries if _fits(each, of_way))
-        told.append(f"{way} {given or 'none'}")
-    count = units.plural(len(entries), "printed number")
-    return Finding((table.id,), f"{table.name}, {metric}: of the {count}, cells here give by {'; by '.join(told)}.")
+    printed = sum(each.metric == metric and each.relative is None for each in table.entries())
+    count = units.plural(printed, "printed number")
+    return Finding((table.id,), f"{table.name}, {metric}: of the {count}, cells here give {'; '.join(told)}.")

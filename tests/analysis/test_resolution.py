@@ -79,7 +79,7 @@ def test_a_printed_number_is_the_one_that_rounds_to_its_digits(table: PublishedT
         "Table 5, big": "7.21 GMAC is unet by thop-like (7.206); 545.5 MiB is unet (545.46).",
         "Table 5, small": "2.90 GMAC is cunet, attention = five by thop-like (2.902); "
         "137.9 MiB is cunet, attention = five (137.87).",
-        "Table 5, macs": "of the 2 printed numbers, cells here give by thop-like 7.21, 2.90; by dispatch none.",
+        "Table 5, macs": "of the 2 printed numbers, cells here give 7.21, 2.90 by thop-like.",
     }
 
 
@@ -126,6 +126,19 @@ def test_cells_with_the_same_number_are_one_candidate(table: PublishedTable, rec
     records = [*cell(record, "cunet/two", 2.9e9, 9e9, 1.0), *cell(record, "cunet/twice", 2.9e9, 9e9, 2.0)]
 
     assert "2.90 GMAC is cunet, attention = two by thop-like (2.900);" in sentences(table, records)["Table 5, small"]
+
+
+def test_ways_that_give_more_of_the_print_come_first_and_one_cell_is_named_once(
+    table: PublishedTable, record: Make
+) -> None:
+    records = [*cell(record, "unet", 9e9, 7.21e9, 1.0), *cell(record, "cunet/two", 2.904e9, 2.896e9, 2.0)]
+
+    told = sentences(table, records)
+
+    assert "2.90 GMAC is cunet, attention = two by dispatch (2.896) and by thop-like (2.904);" in told["Table 5, small"]
+    assert (
+        told["Table 5, macs"] == "of the 2 printed numbers, cells here give 7.21, 2.90 by dispatch; 2.90 by thop-like."
+    )
 
 
 def test_one_cell_alone_resolves_nothing(table: PublishedTable, record: Make) -> None:

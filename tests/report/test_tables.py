@@ -234,7 +234,7 @@ def test_exact_printed_numbers_are_resolved_under_the_table(measured: MakeMeasur
 
     assert "nothing measured here rounds to 35710339; the nearest is" in sentences[0]
     assert sentences[0].startswith("Figure 6, U-Net: ")
-    assert len(sentences) == 6  # five rows, and which way of counting gives how many
+    assert len(sentences) == 5  # of five rows
 
 
 def test_a_printed_table_that_is_not_there_is_said_and_does_not_stop_the_report(measured: MakeMeasured) -> None:
