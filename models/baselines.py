@@ -19,7 +19,7 @@ from models.shapes import Config, Schedule, Shape, shipped_name, sized
 if TYPE_CHECKING:
     from torch import nn
 
-Sigma = Literal["true", "constant-t50"]
+Sigma = Literal["known", "constant-t50"]
 Colours = Literal["each", "joint"]
 Trained = Literal["one-level", "all-levels"]
 
@@ -96,15 +96,15 @@ def noisy(noise_schedule: Schedule = "sigmoid") -> Restorer:
 
 
 @register_model("bm3d", missing=partial(_package_missing, "bm3d", "bm3d"))
-def bm3d(sigma: Sigma = "true", colours: Colours = "each", noise_schedule: Schedule = "sigmoid") -> Restorer:
+def bm3d(sigma: Sigma = "known", colours: Colours = "each", noise_schedule: Schedule = "sigmoid") -> Restorer:
     """BM3D (Dabov et al. 2007) by the package bm3d, an optional extra; for images of any size.
 
-    sigma: `true` tells it the noise that is really there; `constant-t50` always that of 50 steps of noise, which would
+    sigma: `known` tells it the noise that is really there; `constant-t50` always that of 50 steps of noise, which would
     explain the numbers paper B prints. colours: `each` channel by itself, as in the paper's notebook, or `joint`.
     """
     from models.filters import bm3d_filter, image_by_image
 
-    tuned_at = None if sigma == "true" else MISTUNED_AT
+    tuned_at = None if sigma == "known" else MISTUNED_AT
     paper = "Dabov et al. 2007, Image Denoising by Sparse 3-D Transform-Domain Collaborative Filtering"
     restore = image_by_image(bm3d_filter(colours))
     return Restorer(restore, ScheduleSpec(noise_schedule), UNLEARNED, tuned_at=tuned_at, paper=paper)

@@ -47,6 +47,11 @@ def _walked(effort: Effort, images: int, **_: object) -> Work:
     return Work(samples=images)
 
 
+def _shown(effort: Effort, **_: object) -> Work:
+    """A few images, walked as one batch."""
+    return Work(walks=1)
+
+
 def _missing_scores(cell: Cell, scores: tuple[ScoreName, ...], **_: object) -> Iterator[str]:
     """Backbones of LPIPS that nobody fetched."""
     for score in scores:
@@ -192,14 +197,15 @@ def denoising(
     elbow_step (where the curve bends most after its best step);
     and of the mean curve of all images: mean_best, mean_best_step (chosen and reported on the same images), mean_chosen
     (as chosen), each with replicates in which images are drawn and the step is chosen again; mean_curve and curve (of
-    image 0): one value a step, over steps (1, 2, ...) or timesteps. The artifact holds every curve. A restorer makes one call, which is all there is.
+    image 0): one value a step, over steps (1, 2, ...) or timesteps. The artifact holds every curve. A restorer makes
+    one call, which is all there is.
     """
     from bench.quality.denoise import denoising
 
     return denoising(subject, images=images, scores=scores, replicates=replicates, seed=seed)
 
 
-@register_metric("denoising_pictures", unit="images", better=None, kind="quality", needs=NEEDS)
+@register_metric("denoising_pictures", unit="images", better=None, kind="quality", needs=NEEDS, work=_shown)
 def denoising_pictures(
     subject: Subject,
     effort: Effort,

@@ -196,6 +196,10 @@ class TableSpec(Frozen):
     """Further quantities in each entry of a pivot, such as the arithmetic limit."""
     values: tuple[Quantity, ...] = ()
     """The columns of a list."""
+    ranking: Literal["rows", "differences"] | None = None
+    """What a list says in sentences of itself. rows: for each column in which one way is better, the best row, and the
+    rows that paired comparisons cannot tell from it. differences: where each column of differences is surely above or
+    below zero."""
     published: PublishedRef | None = None
     """The printed table that stands beside our numbers."""
     notes: tuple[str, ...] = ()

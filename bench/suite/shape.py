@@ -163,6 +163,9 @@ def _table_problems(table: TableSpec, path: KeyPath, source: Source) -> Iterator
         yield source.problem(path, f"a pivot needs 'columns' and 'value'; {lacking!r} is missing")
     elif not pivot and not table.values:
         yield source.problem(path, "nothing to show; give 'columns' and 'value' for a pivot, or 'values' for a list")
+    if table.ranking is not None and not table.values:
+        sentence = "'ranking' says something of the columns of a list; give 'values', or remove it"
+        yield source.problem((*path, "ranking"), sentence, at_key=True)
     if table.rows == ():
         yield source.problem((*path, "rows"), "expected at least one factor, got an empty list")
     if table.published is not None:

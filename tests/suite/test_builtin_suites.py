@@ -18,9 +18,12 @@ RECIPES = SUITES.parent / "models" / "recipes"
 EXPECTED_CELLS = {
     "ablations": 6,
     "adjoint": 8,
+    "denoising": 36,
     "drawing": 9,
     "efficiency": 11,
     "levels": 4,
+    "methods": 66,
+    "paper/denoising": 24,
     "paper/schedules": 80,
     "paper/skip_fid": 24,
     "paper/synthesis-celeba": 120,
