@@ -158,7 +158,8 @@ def _selecting(cells: tuple[Cell, ...], wanted: Collection[str]) -> tuple[str, .
 def _target(cell: Cell, stages: frozenset[int], batch_size: int, nearer_than: int | None = None) -> Target | None:
     """What measures the step times of a cell's network at these stages, in the batch closest to the wanted one.
 
-    Of several suites the one with the fewest cells. nearer_than: only where its batch is closer than this one. None when no suite that ships does.
+    Of several suites the one with the fewest cells. nearer_than: only where its batch is closer than this one. None
+    when no suite that ships does.
     """
     network = network_of(cell.factors, cell.conditions.model_dump())
     suites = [name for name, text in _texts().items() if all(word in text for word in _words(cell))]

@@ -29,7 +29,7 @@ from bench.store.inputs import Inputs
 from bench.store.lines import LineWriter
 from bench.store.record import Record, Status
 from bench.store.resume import Lack, changed_input, lacking
-from bench.suite.missing import cell_lacks
+from bench.suite.missing import cells_lack
 from bench.suite.schema import Cell, Suite
 
 
@@ -88,7 +88,7 @@ class _Loop:
                 self._lacks[visit.key] = lack
         self._hopeless: set[Quantity] = set()
         cells = {visit.cell.id: visit.cell for visit in self._visits}
-        self._not_there = {name: "; ".join(cell_lacks(cell)) for name, cell in cells.items()}
+        self._not_there = {cell.id: "; ".join(sentences) for cell, sentences in cells_lack(cells.values())}
         self._plans = only(plans, lambda visit: visit.key in self._lacks and self._unmet(visit) is None)
         self._left = {visit.key: visit for worker in self._plans for visit in worker.visits}
         self._left_of_cell = Counter(visit.cell.id for visit in self._left.values())
@@ -215,8 +215,8 @@ class _Loop:
         """Cells that cannot have a metric are told so here: no process is started for them."""
         for visit in self._visits:
             reason = self._unmet(visit)
-            if reason is None or visit.quantity in self._hopeless:
-                continue
+            if reason is None or visit.key not in self._lacks or visit.quantity in self._hopeless:
+                continue  # numbers that are there stand, even where what they were made from has gone
             self._hopeless.add(visit.quantity)
             known = self._attempts.get(visit.key)
             if known is None or (known.status, known.reason) != (Status.SKIPPED, reason):

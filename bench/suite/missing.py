@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,14 +24,20 @@ class Lacking:
 def lacking(cells: Sequence[Cell]) -> tuple[Lacking, ...]:
     """Everything that these cells need and that is not there, in order of first need."""
     found: dict[str, dict[str, None]] = {}
-    known: dict[str, tuple[str, ...]] = {}
-    for cell in cells:
-        built_of = f"{cell.model.model_dump_json()} {cell.data.model_dump_json() if cell.data else ''}"
-        if built_of not in known:
-            known[built_of] = cell_lacks(cell)
-        for sentence in (*known[built_of], *_metrics_lack(cell)):
+    for cell, sentences in cells_lack(cells):
+        for sentence in (*sentences, *_metrics_lack(cell)):
             found.setdefault(sentence, {})[cell.id] = None
     return tuple(Lacking(sentence, tuple(ids)) for sentence, ids in found.items())
+
+
+def cells_lack(cells: Iterable[Cell]) -> Iterator[tuple[Cell, tuple[str, ...]]]:
+    """Each cell with what it itself lacks; what many cells are made of is looked for once."""
+    known: dict[str, tuple[str, ...]] = {}
+    for cell in cells:
+        made_of = f"{cell.model.model_dump_json()} {cell.data.model_dump_json() if cell.data else ''}"
+        if made_of not in known:
+            known[made_of] = cell_lacks(cell)
+        yield cell, known[made_of]
 
 
 def cell_lacks(cell: Cell) -> tuple[str, ...]:

@@ -63,3 +63,14 @@ def test_asking_again_writes_nothing_and_measures_once_the_data_is_there(
     outcome = inline.run(cell)
     assert (outcome.ok, outcome.skipped) == (1, 0)
     assert [each for each, _ in inline.executions] == [cell.id]
+
+
+def test_numbers_that_are_there_stand_when_the_data_has_gone(inline: Any, make_cell: MakeCell, file: Path) -> None:
+    cell = make_cell(data=Ref(name="absent"))
+    file.touch()
+    inline.run(cell)
+    file.unlink()
+
+    outcome = inline.run(cell)
+
+    assert (outcome.ok, outcome.skipped, outcome.measured) == (1, 0, 0)
