@@ -79,10 +79,14 @@ def tell(comparison: Comparison, options: argparse.Namespace, title: str) -> Non
 
 def _compared(base: Side, new: Side, options: argparse.Namespace) -> Comparison:
     from bench.verdict.compare import Rules, compare
+    from bench.verdict.directions import score_of
     from bench.verdict.tolerances import check_known, read_tolerances
 
     tolerances = read_tolerances(options.tolerance)
-    check_known(tolerances, [record.metric for record in (*base.records, *new.records)])
+    records = (*base.records, *new.records)
+    check_known(
+        tolerances, [*(each.metric for each in records), *filter(None, (score_of(each.at) for each in records))]
+    )
     return compare(base, new, Rules(tolerances, tuple(options.across)))
 
 

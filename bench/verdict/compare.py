@@ -11,7 +11,8 @@ from bench.registry import METRICS, metric_spec
 from bench.store.record import Record, RunInfo
 from bench.units import plural
 from bench.verdict import surroundings
-from bench.verdict.judges import judge_exact, judge_repeating, judge_timed
+from bench.verdict.directions import SAMPLE_HASH, direction, is_judged, score_of
+from bench.verdict.judges import judge_exact, judge_repeating, judge_samples, judge_timed
 from bench.verdict.matching import FACTS, PICTURE_RECIPE, Group, Pair, numbers, pairs
 from bench.verdict.outcome import Comparison, Outcome, Verdict
 from bench.verdict.sides import Side
@@ -99,7 +100,9 @@ def _judge(pair: Pair, spec: MetricSpec, place: Place, rules: Rules) -> Iterator
         yield _failed(base, new, spec)
         return
     differing = (*surroundings.of_records(base.first, new.first), *place(base.first, new.first))
-    forbidding = surroundings.forbidding(differing, _kind_here(spec), rules.across)
+    drawn = SAMPLE_HASH in base.first.at and SAMPLE_HASH in new.first.at
+    kinds: tuple[MetricKind, ...] = ("quality", "timing") if drawn else (_kind_here(spec),)
+    forbidding = surroundings.forbidding(differing, kinds, rules.across)
     if base.first.unit != new.first.unit:
         forbidding = (Difference("unit", base.first.unit, new.first.unit), *forbidding)
     if forbidding:
@@ -109,10 +112,10 @@ def _judge(pair: Pair, spec: MetricSpec, place: Place, rules: Rules) -> Iterator
         return
     before, after = numbers(base), numbers(new)
     for key, records in after.items():
-        if is_judged(records[0], spec):
+        if is_judged(spec, records[0].at):
             yield _number(before.get(key), records, spec, rules, _replicates(before, after, records[0]))
     for key, records in before.items():
-        if key not in after and is_judged(records[0], spec):
+        if key not in after and is_judged(spec, records[0].at):
             said = "BASE has this number and NEW has not"
             yield replace(_verdict(Outcome.MISSING, new, spec, said), at=what(records[0]))
 
@@ -120,11 +123,6 @@ def _judge(pair: Pair, spec: MetricSpec, place: Place, rules: Rules) -> Iterator
 def _kind_here(spec: MetricSpec) -> MetricKind:
     """Seconds that are measured once in a process of their own are timed all the same."""
     return "timing" if spec.kind == "memory" and spec.unit == "s" else spec.kind
-
-
-def is_judged(record: Record, spec: MetricSpec) -> bool:
-    """Spreads, floors and resamples stand beside a score; they are none themselves."""
-    return spec.kind != "quality" or record.at.get(STATISTIC, VALUE) == VALUE
 
 
 def _failed(base: Group, new: Group, spec: MetricSpec) -> Verdict:
@@ -158,7 +156,10 @@ def _number(
         name = next((each for each in names if each != "fingerprint"), names[0])
         difference = Difference(f"at.{name}", before[0].at.get(name), after[0].at.get(name))
         return replace(empty, outcome=Outcome.INCOMPARABLE, sentence=difference.sentence, differs=difference.field)
-    tolerance = rules.tolerances.of(spec.name, spec.kind)
+    if SAMPLE_HASH in before[0].at and SAMPLE_HASH in after[0].at:
+        return judge_samples(before[0], after[0], empty)
+    spec = replace(spec, better=direction(spec, after[0].at))
+    tolerance = rules.tolerances.of(spec.name, spec.kind, score_of(after[0].at))
     match _kind_here(spec):
         case "exact":
             return judge_exact(before, after, spec, empty)

@@ -22,7 +22,7 @@ PICTURE_RECIPE = frozenset(
     }
 )
 """Keys of `at` that say how a number was made; the others say what it is of."""
-FACTS = frozenset({"calls", "timestep"})
+FACTS = frozenset({"calls", "timestep", "sample_hash"})
 """Keys of `at` that are found out by measuring."""
 
 

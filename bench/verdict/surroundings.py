@@ -105,14 +105,15 @@ def _is_spare(difference: Difference) -> bool:
 
 
 def forbidding(
-    differences: Iterable[Difference], kind: MetricKind, across: Iterable[str] = ()
+    differences: Iterable[Difference], kinds: Iterable[MetricKind], across: Iterable[str] = ()
 ) -> tuple[Difference, ...]:
-    """Those that forbid to compare numbers of a kind. across: patterns of fields that may differ, `packages.*`."""
+    """Those that forbid to compare numbers of some kinds. across: patterns of fields that may differ, `packages.*`."""
+    wanted = frozenset(kinds)
     patterns = tuple(across)
     return tuple(
         each
         for each in differences
-        if kind in each.kinds and not any(fnmatchcase(each.field, pattern) for pattern in patterns)
+        if wanted & each.kinds and not any(fnmatchcase(each.field, pattern) for pattern in patterns)
     )
 
 

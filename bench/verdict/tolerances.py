@@ -38,8 +38,12 @@ scored."""
 BY_METRIC: Mapping[str, Tolerance] = {
     "kid": Tolerance(relative=0.02, absolute=5e-4),
     "precision_recall": Tolerance(absolute=0.01),
+    "ssim": Tolerance(absolute=0.005),
+    "ssim[wang2004]": Tolerance(absolute=0.005),
+    "psnr": Tolerance(absolute=0.1),
 }
-"""Where a share of the number is no measure, because it may be near zero or is a share itself."""
+"""Where a share of the number is no measure, because it may be near zero, is a share itself, or counts decibels. Scores
+of restored pictures go by their own names."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,12 @@ class Tolerances:
     by_kind: Mapping[MetricKind, Tolerance] = field(default_factory=lambda: dict(DEFAULTS))
     by_metric: Mapping[str, Tolerance] = field(default_factory=lambda: dict(BY_METRIC))
 
-    def of(self, metric: str, kind: MetricKind) -> Tolerance:
-        """What holds for a metric: its own tolerance, or that of its kind. Exact numbers have none."""
+    def of(self, metric: str, kind: MetricKind, score: str | None = None) -> Tolerance:
+        """What holds for a score, or else for its metric, or else for its kind. Exact numbers have none."""
         if kind == "exact":
             return Tolerance()
-        return self.by_metric.get(metric, self.by_kind[kind])
+        found = self.by_metric.get(score) if score is not None else None
+        return found or self.by_metric.get(metric, self.by_kind[kind])
 
 
 def read_tolerances(expressions: Iterable[str]) -> Tolerances:
@@ -89,7 +94,7 @@ def _read(expression: str, text: str) -> Tolerance:
 
 
 def check_known(tolerances: Tolerances, metrics: Iterable[str]) -> None:
-    """Raises UserError when a tolerance names a metric that neither side has."""
+    """Raises UserError when a tolerance names a metric or a score that neither side has."""
     known = tuple(dict.fromkeys(metrics))
     for name in tolerances.by_metric:
         if name not in known and name not in BY_METRIC:

@@ -11,8 +11,9 @@ import numpy as np
 from bench.analysis import stats
 from bench.analysis.samples import REPLICATES, STATISTIC, VALUE
 from bench.contracts import MetricKind, Scalar
-from bench.verdict.compare import is_judged, specs_of, what
+from bench.verdict.compare import specs_of, what
 from bench.verdict.decide import Better
+from bench.verdict.directions import SAMPLE_HASH, direction, is_judged
 from bench.verdict.judges import blocks
 from bench.verdict.matching import groups, numbers
 from bench.verdict.sides import Side
@@ -52,7 +53,9 @@ def _values(side: Side) -> Iterator[Number]:
             continue
         spec, found = specs[group.metric], numbers(group)
         for records in found.values():
-            if not is_judged(records[0], spec) or (spec.kind == "exact" and len(records[-1].values) != 1):
+            at = records[0].at
+            listed = spec.kind == "exact" and len(records[-1].values) != 1
+            if not is_judged(spec, at) or listed or SAMPLE_HASH in at:
                 continue
             interval: tuple[float, float] | None = None
             if spec.kind == "timing":
@@ -71,8 +74,9 @@ def _values(side: Side) -> Iterator[Number]:
                 if spread and len(records[-1].values) == 1:
                     interval = stats.interval(_array(spread[0].values))
             low, high = interval or (None, None)
-            at = {name: value for name, value in what(records[0]).items() if name != STATISTIC}
-            yield Number(group.cell, group.metric, spec.unit, spec.kind, spec.better, value, low, high, at)
+            of = {name: value for name, value in what(records[0]).items() if name != STATISTIC}
+            better = direction(spec, at)
+            yield Number(group.cell, group.metric, spec.unit, spec.kind, better, value, low, high, of)
 
 
 def _of_median(by_visit: Mapping[str, float]) -> tuple[float, float]:

@@ -73,7 +73,7 @@ metrics: [parameters, nfe]
 """
 
 
-def write_side(folder: Path, share: float, timesteps: str = "10") -> Path:
+def write_side(folder: Path, share: float, timesteps: str = "4") -> Path:
     folder.mkdir()
     (folder / "gate_plugin.py").write_text(PLUGIN.format(share=share))
     (folder / "gate.yaml").write_text(SUITE % timesteps)
@@ -145,7 +145,7 @@ def test_beside_a_busy_neighbour_added_work_is_never_called_unchanged(tmp_path: 
 
 
 def test_what_one_gate_of_three_cells_costs(tmp_path: Path) -> None:
-    sides = [write_side(tmp_path / name, 0.0, "{each: [10, 20, 40]}") for name in ("base", "head")]
+    sides = [write_side(tmp_path / name, 0.0, "{each: [4, 8, 16]}") for name in ("base", "head")]
 
     outcomes = run_gate(sides[0], sides[1], "three cells")
 

@@ -258,6 +258,72 @@ class TestRowsOfTheTable:
         assert verdict.low == pytest.approx(-0.05) and verdict.high == pytest.approx(-0.05)
 
 
+class TestScoresOfRestoredPictures:
+    def scored(self, record: MakeRecord, value: float, score: str = "ssim", which: str = "final") -> Record:
+        at = {"score": score, "iterate": "x_t", "which": which, "statistic": "value"}
+        return record(metric="denoising", unit="1", at=at, values=(value,) * 3)
+
+    @pytest.mark.parametrize(
+        ("score", "was", "now", "outcome"),
+        [
+            ("ssim", 0.80, 0.79, Outcome.REGRESSED),
+            ("ssim", 0.80, 0.81, Outcome.IMPROVED),
+            ("ssim", 0.80, 0.797, Outcome.UNCHANGED),
+            ("psnr", 20.0, 19.8, Outcome.REGRESSED),
+            ("psnr", 20.0, 19.95, Outcome.UNCHANGED),
+            ("lpips[alex]", 0.20, 0.21, Outcome.REGRESSED),
+            ("lpips[alex]", 0.20, 0.19, Outcome.IMPROVED),
+        ],
+    )
+    def test_each_score_has_its_own_better_side_and_tolerance(
+        self, record: MakeRecord, score: str, was: float, now: float, outcome: Outcome
+    ) -> None:
+        assert only([self.scored(record, was, score)], [self.scored(record, now, score)]).outcome is outcome
+
+    def test_a_tolerance_may_name_a_score(self, record: MakeRecord) -> None:
+        rules = Rules(read_tolerances(["ssim=0.05"]))
+        base, new = (side_of([self.scored(record, v)], "x", info()) for v in (0.80, 0.77))
+
+        assert compare(base, new, rules).verdicts[0].outcome is Outcome.UNCHANGED
+
+    @pytest.mark.parametrize("which", ["best_step", "chosen_step", "mean_curve", "curve"])
+    def test_steps_and_curves_are_not_judged(self, record: MakeRecord, which: str) -> None:
+        assert compared([self.scored(record, 1.0, which=which)], [self.scored(record, 9.0, which=which)]).verdicts == ()
+
+    def test_the_axis_of_curves_and_counts_of_pictures_are_not_judged(self, record: MakeRecord) -> None:
+        def axis(value: float) -> list[Record]:
+            return [
+                record(metric="denoising", unit="1", at={"which": "steps", "statistic": "value"}, values=(value,)),
+                record(metric="denoising_pictures", unit="images", at={"show": "walk"}, values=(value,)),
+            ]
+
+        assert compared(axis(1.0), axis(2.0)).verdicts == ()
+
+
+class TestHashesOfSamples:
+    def drawn(self, record: MakeRecord, sample_hash: str, run: str) -> Record:
+        return record(metric="samples", unit="images", at={"sample_hash": sample_hash}, values=(60.0,), run=run)
+
+    def test_the_same_hash_is_the_same_pictures(self, record: MakeRecord) -> None:
+        one = self.drawn(record, "aa" * 16, info().id)
+
+        assert only([one], [one]).sentence == "the same to the bit (aaaaaaaaaaaa)"
+
+    def test_another_hash_on_one_machine_is_a_change(self, record: MakeRecord) -> None:
+        verdict = only([self.drawn(record, "a", info().id)], [self.drawn(record, "b", info().id)])
+
+        assert (verdict.outcome, verdict.sentence) == (
+            Outcome.REGRESSED,
+            "other pictures: their hash was a and is b",
+        )
+
+    def test_on_another_machine_hashes_say_nothing(self, record: MakeRecord) -> None:
+        before = info("20261119-101500-ab12cd", machine={"cpu": "Xeon", "logical_cores": 2})
+        sides = [self.drawn(record, "a", before.id)], [self.drawn(record, "b", info().id)]
+
+        assert only(*sides, before=before).differs == "machine.cpu"
+
+
 class TestMatching:
     def test_a_cell_under_another_suites_name_is_the_same_cell(self, record: MakeRecord) -> None:
         base, new = (record(metric="nfe", unit="calls", values=(10.0,), suite=suite) for suite in ("one", "two"))
