@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from bench.analysis.reduce import Estimate
 from bench.analysis.results import Results
+from bench.report import words
 from bench.report.document import Claim, ClaimLine, Entry
+from bench.report.origins import measured_origin
 from bench.report.plain import clean, factor_text, listing
 from bench.suite.schema import ClaimSpec
 from bench.units import Scale
@@ -39,7 +41,7 @@ def _line(evidence: Evidence, result: ClaimResult) -> ClaimLine:
         wanted = f"{spec.holds} {_number(evidence.other, scale)} of {of}"
     return ClaimLine(
         clean(", ".join(factor_text(name, value) for name, value in evidence.about.items())),
-        _entry(evidence, scale),
+        _entry(evidence, result),
         clean(wanted),
         "" if evidence.difference is None else clean(_number(evidence.difference, scale)),
         str(evidence.held),
@@ -47,13 +49,22 @@ def _line(evidence: Evidence, result: ClaimResult) -> ClaimLine:
     )
 
 
-def _entry(evidence: Evidence, scale: Scale) -> Entry:
-    found = evidence.value
+def _entry(evidence: Evidence, result: ClaimResult) -> Entry:
+    found, quantity = evidence.value, result.spec.value
     if found is None:
         return Entry(str(evidence.held), mark="missing", cells=evidence.cells)
-    text, bracket, ends = _number(found, scale).partition(" [")
-    interval = bracket.strip() + ends
-    return Entry(text, found.unit, interval, found.value, found.low, found.high, cells=evidence.cells)
+    text, bracket, ends = _number(found, result.scale).partition(" [")
+    return Entry(
+        text,
+        found.unit,
+        bracket.strip() + ends,
+        found.value,
+        found.low,
+        found.high,
+        cells=evidence.cells,
+        exact=found.exact,
+        origin=measured_origin(found, words.name_of(quantity), words.meaning(quantity)),
+    )
 
 
 def _number(found: Estimate, scale: Scale) -> str:

@@ -5,7 +5,8 @@ Every text is clean (see `bench.report.plain`): no control or direction-changing
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Mark = Literal["", "reference", "within", "below", "above", "missing"]
@@ -13,6 +14,27 @@ Mark = Literal["", "reference", "within", "below", "above", "missing"]
 holds it, `below` has all of ours under it). missing: there is no number."""
 
 Role = Literal["paper", "ours", "beside"]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of a list of facts."""
+
+    label: str
+    value: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What stands behind one number, for who wants to check it."""
+
+    name: str
+    """Of the quantity: `latency, time saved`."""
+    meaning: str
+    """How it is made of raw values."""
+    facts: tuple[Fact, ...] = ()
+    """Every digit, interval, repeats, spread, recipe."""
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,6 +62,11 @@ class Entry:
     """Cell ids behind the number."""
     comparable: bool = True
     """False where the printed number is of something else under a like name."""
+    exact: bool = False
+    """The same on every machine, or so by definition."""
+    best: bool = False
+    """Significantly the best of those it competes with; see `bench.report.best`."""
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True)
@@ -103,6 +130,8 @@ class Series:
     high: tuple[float | None, ...] = ()
     texts: tuple[str, ...] = ()
     """What each number says of itself, such as `zero, c = 2, ours: 47.5 % [46.9, 48.1]`."""
+    entries: tuple[Entry | None, ...] = ()
+    """Each number as it would stand in a table, with what is behind it; empty where that is not known."""
 
 
 Look = Literal["bars", "steps", "lines", "points", "plane"]
@@ -171,6 +200,8 @@ class Figure:
     """All panels in one picture, for a file of its own."""
     panel_svgs: tuple[str, ...] = ()
     """One picture for each panel, for a page that arranges them itself."""
+    panel_marks: tuple[tuple[Entry | None, ...], ...] = ()
+    """For each panel, the numbers behind the groups `mark0`, `mark1`, ... of its picture."""
     pictures: tuple[Picture, ...] = ()
     """Files that are shown as they are, instead of panels."""
     wide: bool = False
@@ -181,14 +212,6 @@ class Figure:
         """The different series, in order of first appearance; empty where there is only one."""
         found = {series.label: series for panel in self.panels for series in panel.series}
         return tuple(found.values()) if len(found) > 1 else ()
-
-
-@dataclass(frozen=True)
-class Fact:
-    """One line of a list of facts."""
-
-    label: str
-    value: str
 
 
 @dataclass(frozen=True)
@@ -240,6 +263,17 @@ class Claim:
 
 
 @dataclass(frozen=True)
+class CellFacts:
+    """What is known of a cell besides its numbers."""
+
+    id: str
+    factors: tuple[Fact, ...]
+    """What tells it from the other cells comes first."""
+    facts: tuple[Fact, ...]
+    """Conditions, weights, data, seed, when it was measured."""
+
+
+@dataclass(frozen=True)
 class Section:
     """One run of one suite."""
 
@@ -265,6 +299,12 @@ class Section:
     """What to type to get these numbers and this page again."""
     claims: tuple[Claim, ...] = ()
     """Sentences of the suite, held against the results."""
+    cells: tuple[CellFacts, ...] = ()
+    """The cells behind the numbers of this section."""
+    reproduce: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    """Cells of a number -> the command that measures exactly them."""
+    run: tuple[Fact, ...] = ()
+    """What is the same for every number: run, machine, code."""
 
 
 @dataclass(frozen=True)
@@ -274,3 +314,12 @@ class Report:
     title: str
     sections: tuple[Section, ...]
     made_by: str
+
+    @property
+    def first_numbers(self) -> tuple[tuple[int, int], ...]:
+        """For each section, the numbers of its first table and of its first figure: both are counted through."""
+        found, table, figure = [], 1, 1
+        for section in self.sections:
+            found.append((table, figure))
+            table, figure = table + len(section.tables), figure + len(section.figures)
+        return tuple(found)

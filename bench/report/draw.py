@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 PANEL_INCHES = (3.5, 2.45)
+LEGEND_INCHES = 0.32
 LEFT, RIGHT = 0.55, 0.08
 """Inches beside the axes."""
 MOST_MARKED = 150

@@ -14,6 +14,7 @@ from bench.report import words
 from bench.report.curve_figures import curves_figure
 from bench.report.document import Figure, Panel, Series
 from bench.report.grids import Grid, Measured, make_grid, outcome, shown, written
+from bench.report.origins import number_entry
 from bench.report.panels import axis_label, grid_series, interval_note, missing_notes, y_range
 from bench.report.picture_figures import picture_figure
 from bench.report.plain import clean, factor_text, label, short
@@ -165,6 +166,7 @@ def _pareto_panel(
                     clean(f"{_name(point, varied, spec.kind)}: {_said(x, grids[0])}, {_said(y, grids[1])}")
                     for x, y, point in chosen
                 ),
+                tuple(number_entry(y, grids[1]) for _, y, _ in chosen),
             )
         )
     title = "" if spec.panels is None else factor_text(spec.panels, panel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from bench import units
@@ -12,6 +13,7 @@ from bench.analysis.reduce import Estimate
 from bench.analysis.results import MAYBE, Key, Point, Results, as_key
 from bench.analysis.samples import Missing
 from bench.contracts import Value
+from bench.report import words
 from bench.report.plain import label, listing
 from bench.report.steadiness import Unsteady
 from bench.store.record import Record, RunInfo
@@ -50,6 +52,11 @@ class Grid:
     @property
     def estimates(self) -> list[Estimate]:
         return [each for row in self.outcomes for each in row if isinstance(each, Estimate)]
+
+    @cached_property
+    def told(self) -> tuple[str, str]:
+        """The quantity's name, and how it is made of raw values."""
+        return words.name_of(self.quantity), words.meaning(self.quantity)
 
 
 def shown(points: Iterable[Point], where: Mapping[str, Value]) -> tuple[Point, ...]:

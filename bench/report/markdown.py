@@ -43,15 +43,32 @@ def file_stem(name: str) -> str:
 def render_markdown(report: Report, stem: str) -> str:
     """The whole page. Figures are taken from `<stem>-figures/`."""
     blocks = [f"# {escape(report.title)}"]
-    for section in report.sections:
-        if len(report.sections) > 1:
+    several = len(report.sections) > 1
+    if several:
+        blocks.append(_bullets(_contents(report)))
+    for section, first in zip(report.sections, report.first_numbers, strict=True):
+        if several:
             blocks.append(f"## {escape(section.title)}")
-        blocks += _section(section, stem, "##" if len(report.sections) == 1 else "###")
+        blocks += _section(section, stem, "###" if several else "##", first)
     blocks.append(f"Made by {escape(report.made_by)}.")
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _section(section: Section, stem: str, level: str) -> list[str]:
+def _contents(report: Report) -> Iterable[str]:
+    """A line for each section, with the tables and figures it has."""
+    for section, (table, figure) in zip(report.sections, report.first_numbers, strict=True):
+        spans = [_span("table", table, len(section.tables)), _span("figure", figure, len(section.figures))]
+        found = "; ".join(filter(None, spans))
+        yield f"{escape(section.title)}{f' ({found})' if found else ''}"
+
+
+def _span(noun: str, first: int, count: int) -> str:
+    """`tables 3 to 5`."""
+    return "" if not count else f"{noun} {first}" if count == 1 else f"{noun}s {first} to {first + count - 1}"
+
+
+def _section(section: Section, stem: str, level: str, first: tuple[int, int]) -> list[str]:
+    """Everything about one run. first: the numbers of its first table and of its first figure."""
     blocks = [escape(section.subtitle), _facts_line(section.highlights)]
     if section.warnings:
         blocks.append(_bullets(f"**Note:** {escape(warning)}" for warning in section.warnings))
@@ -59,10 +76,10 @@ def _section(section: Section, stem: str, level: str) -> list[str]:
         blocks += [f"{level} Numbers that are missing", _bullets(map(_failure, section.failures))]
     if section.claims:
         blocks += [f"{level} Claims", *(block for claim in section.claims for block in render_claim(claim))]
-    for table in section.tables:
-        blocks += [f"{level} {escape(table.caption)}", render_table(table), *_under_table(table)]
-    for figure in section.figures:
-        blocks += [f"{level} {escape(figure.caption)}", *_figure(figure, section, stem)]
+    for number, table in enumerate(section.tables, start=first[0]):
+        blocks += [f"{level} Table {number}: {escape(table.caption)}", render_table(table), *_under_table(table)]
+    for number, figure in enumerate(section.figures, start=first[1]):
+        blocks += [f"{level} Figure {number}: {escape(figure.caption)}", *_figure(figure, section, stem)]
     if section.notes:
         blocks += [f"{level} Notes", _bullets(map(escape, section.notes))]
     if section.paper:
@@ -85,8 +102,7 @@ def render_table(table: Table) -> str:
         for index, line in enumerate(row.lines):
             names = [escape(head) if index == 0 else "" for head in row.heads]
             label = [escape(line.label)] if labelled else []
-            strong = labelled and line.role == "ours"
-            lines.append(_row([*names, *label, *(_entry(entry, strong=strong) for entry in line.entries)]))
+            lines.append(_row([*names, *label, *map(_entry, line.entries)]))
     return "\n".join(lines)
 
 
@@ -104,7 +120,7 @@ def render_claim(claim: Claim) -> list[str]:
             _row(
                 [
                     escape(line.about),
-                    _entry(line.value, strong=False),
+                    _entry(line.value),
                     escape(line.wanted),
                     *difference,
                     escape(line.verdict),
@@ -114,10 +130,8 @@ def render_claim(claim: Claim) -> list[str]:
     return [f"**{escape(claim.verdict)}**: {escape(claim.sentence)} ({escape(claim.finding)})", "\n".join(lines)]
 
 
-def _entry(entry: Entry, *, strong: bool) -> str:
-    text = escape(entry.text)
-    if strong and entry.mark not in ("missing", "reference"):
-        text = f"**{text}**"
+def _entry(entry: Entry) -> str:
+    text = f"**{escape(entry.text)}**" if entry.best else escape(entry.text)
     marks = f"({', '.join(entry.notes)})" if entry.notes else ""
     return " ".join(filter(None, (text, entry.interval, marks)))
 

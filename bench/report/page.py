@@ -13,6 +13,8 @@ from bench.analysis.published import read_published
 from bench.analysis.results import Point, Results, collect
 from bench.errors import SaveError, SuiteError, UserError, did_you_mean
 from bench.report import provenance, words
+from bench.report.best import with_best
+from bench.report.cells import cell_facts, entries_of, reproductions, run_facts
 from bench.report.claims import build_claims
 from bench.report.csv import csv_files
 from bench.report.document import Fact, Facts, Failure, Report, Section
@@ -105,9 +107,11 @@ def build_section(
     """Everything a page says about one run. planned: its cells; empty when they are not known."""
     results = collect(run.records, planned)
     measured = Measured(results, run.info, run.records, unsteady(results), run.path)
-    tables = tuple(build_table(spec, measured) for spec in suite.tables) if suite else ()
+    tables = tuple(with_best(build_table(spec, measured), spec, results) for spec in suite.tables) if suite else ()
     figures = tuple(drawn(build_figure(spec, measured)) for spec in suite.figures) if suite else ()
+    claims = build_claims(suite.claims, results) if suite else ()
     quantities = _quantities(suite, results)
+    behind = dict.fromkeys(entry.cells for entry in entries_of(tables, figures, claims))
     return Section(
         id=_file_name(run.info.suite),
         title=clean(suite.title if suite else run.info.suite, 300),
@@ -126,7 +130,10 @@ def build_section(
             Facts("The same in every cell", provenance.common_factors(results)),
             provenance.software_facts(run.info),
         ),
-        claims=build_claims(suite.claims, results) if suite else (),
+        claims=claims,
+        cells=cell_facts(results, (cell for cells in behind for cell in cells)),
+        reproduce=reproductions(run.info, planned, behind),
+        run=run_facts(run.info, results.points),
         commands=(
             Fact("Measure again (continues what is unfinished)", clean(run.info.command)),
             Fact("Make this page again", clean(f"bench report {path}")),

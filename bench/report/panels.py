@@ -11,6 +11,7 @@ from bench.analysis.samples import Missing
 from bench.report import words
 from bench.report.document import Panel, Role, Series
 from bench.report.grids import Grid, written
+from bench.report.origins import number_entry
 from bench.report.plain import clean
 
 
@@ -31,6 +32,7 @@ def grid_series(
             clean(f"{where}, {name}: {' '.join(filter(None, written(each, grid)))}") if each else ""
             for where, each in zip(told, found, strict=True)
         ),
+        tuple(number_entry(each, grid) if each else None for each in found),
     )
 
 

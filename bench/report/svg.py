@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
 from bench.report.document import Figure, Panel
-from bench.report.draw import PANEL_INCHES, Titles, draw_legend, draw_panel
+from bench.report.draw import LEGEND_INCHES, PANEL_INCHES, Titles, draw_legend, draw_panel
 from bench.report.palette import INK, MUTED, TOKENS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-LEGEND_INCHES = 0.32
 COLUMNS = 3
 """Panels beside each other; four make a square."""
 
@@ -116,16 +115,24 @@ def _legend_svg(figure: Figure, width: float) -> str:
 
 
 @contextmanager
-def _canvas(salt: str, inches: tuple[float, float]) -> Iterator[Canvas]:
-    """A figure under our settings and no others, that saves the same bytes every time."""
+def settings(more: Mapping[str, Any]) -> Iterator[None]:
+    """Our settings of matplotlib and no others; the user's own come back afterwards."""
     import matplotlib
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure as Canvas
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        settings: dict[Any, Any] = {**RC, "svg.hashsalt": salt}
-        matplotlib.rcParams.update(settings)
+        ours: dict[Any, Any] = {**RC, **more}
+        matplotlib.rcParams.update(ours)
+        yield
+
+
+@contextmanager
+def _canvas(salt: str, inches: tuple[float, float]) -> Iterator[Canvas]:
+    """A figure under our settings, that saves the same bytes every time."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure as Canvas
+
+    with settings({"svg.hashsalt": salt}):
         canvas = Canvas(figsize=inches, facecolor="none")
         FigureCanvasSVG(canvas)
         yield canvas

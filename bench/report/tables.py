@@ -17,6 +17,7 @@ from bench.report import provenance, words
 from bench.report.document import Entry, Footnote, Line, Mark, Row, Table
 from bench.report.footnotes import Notes, common_note, table_footnotes
 from bench.report.grids import Grid, Measured, Outcome, make_grid, outcome, row_groups, shown, written
+from bench.report.origins import origin_of, printed_origin
 from bench.report.plain import clean, factor_text, short
 from bench.report.printed import find_printed, find_published, is_of_another_kind, printed_for
 from bench.suite.schema import TableSpec
@@ -66,7 +67,7 @@ def _pivot(
     if paper is not None:
         prints = [[printed_for(paper[1], points, spec.value) for points in row] for row in places]
     notes = Notes()
-    papers = _paper_lines(prints, notes)
+    papers = _paper_lines(prints, notes, paper)
     lines = [_lines(grid, prints if index == 0 else None, notes) for index, grid in enumerate(grids)]
     rows = []
     for index, (heads, _) in enumerate(groups):
@@ -110,7 +111,7 @@ def _list(
         for points in places
     ]
     notes = Notes()
-    papers = _paper_lines(prints, notes)
+    papers = _paper_lines(prints, notes, paper)
     columns = [_lines(grid, [[row[i]] for row in prints], notes) for i, grid in enumerate(grids)]
     rows = []
     for index, (heads, _) in enumerate(groups):
@@ -129,7 +130,9 @@ def _list(
     )
 
 
-def _paper_lines(prints: Sequence[Sequence[Printed | None]], notes: Notes) -> list[tuple[Entry, ...]]:
+def _paper_lines(
+    prints: Sequence[Sequence[Printed | None]], notes: Notes, paper: tuple[Published, PublishedTable] | None
+) -> list[tuple[Entry, ...]]:
     return [
         tuple(
             Entry(
@@ -138,6 +141,7 @@ def _paper_lines(prints: Sequence[Sequence[Printed | None]], notes: Notes) -> li
                 unit=each.stored_unit,
                 paper=each.value,
                 notes=tuple(notes.mark(f"paper: {caveat}") for caveat in each.caveats),
+                origin=printed_origin(each, paper) if paper else None,
             )
             if each
             else NOTHING
@@ -182,6 +186,7 @@ def _entry(
             mark="missing",
             notes=(notes.mark(f"{each.status}: {each.reason}"),),
             cells=each.cells,
+            origin=origin_of(each, grid, printed),
         )
     text, interval = written(each, grid)
     comparable = printed is not None and not is_of_another_kind(each, printed)
@@ -200,6 +205,8 @@ def _entry(
         tuple(own),
         each.cells,
         comparable or printed is None,
+        exact=each.exact,
+        origin=origin_of(each, grid, printed),
     )
 
 

@@ -81,7 +81,7 @@ def test_every_format_can_be_asked_for_alone(cheap: Run, monkeypatch: pytest.Mon
         "md": ["speedup.md"],
         "html": ["speedup.html"],
         "csv": ["speedup-t.csv"],
-        "tex": ["speedup-t.tex"],
+        "tex": ["speedup.tex", "speedup-t.tex"],
     }
 
 

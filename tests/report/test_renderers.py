@@ -101,8 +101,11 @@ def test_code_is_fenced_by_more_backticks_than_it_holds() -> None:
     assert code_block("```") == "````sh\n```\n````"
 
 
-def small(text: str = "1.5 s", head: str = "zero", label: str = "ours", column: str = "c = 1") -> Table:
-    entry = Entry(text, unit="s", interval="[1.4, 1.6]", value=1.5, low=1.4, high=1.6, notes=("a",), cells=("s/x-1",))
+def small(
+    text: str = "1.5 s", head: str = "zero", label: str = "ours", column: str = "c = 1", best: bool = False
+) -> Table:
+    numbers = {"value": 1.5, "low": 1.4, "high": 1.6}
+    entry = Entry(text, "s", "[1.4, 1.6]", notes=("a",), cells=("s/x-1",), best=best, **numbers)
     rows = (Row((head,), (Line("paper", "paper", (Entry("2 s", "s", value=2.0),)), Line(label, "ours", (entry,)))),)
     return Table("t", "A caption", ("skip",), "c", (column,), rows, footnotes=(Footnote("why", "a"), Footnote("how")))
 
@@ -112,8 +115,10 @@ def test_a_small_table_in_every_format() -> None:
         "| skip |  | c = 1 |",
         "| --- | --- | ---: |",
         "| zero | paper | 2 s |",
-        "|  | ours | **1.5 s** [1.4, 1.6] (a) |",
+        "|  | ours | 1.5 s [1.4, 1.6] (a) |",
     ]
+    assert "| **1.5 s** [1.4, 1.6] (a) |" in render_table(small(best=True))
+    assert r"\textbf{1.5 s} {\scriptsize" in render_latex(small(best=True))
     assert list(csv.reader(io.StringIO(render_csv(small()))))[2] == [
         *("zero", "ours", "c = 1", "1.5 s [1.4, 1.6]", "1.5", "1.4", "1.6", "s", "", "", "", "s/x-1")
     ]
