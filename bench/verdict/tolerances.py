@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from bench.contracts import MetricKind
 from bench.errors import UserError, did_you_mean
-from bench.units import plural
 
 MEBIBYTE = 2.0**20
 
@@ -104,7 +103,7 @@ def check_known(tolerances: Tolerances, metrics: Iterable[str]) -> None:
 
 
 def tolerance_text(tolerance: Tolerance) -> str:
-    """`10 %`, `5 % or 1048576`: for sentences."""
+    """`10 %`, `5 % or 1048576`, or `any` where every change matters."""
     parts = [f"{100 * tolerance.relative:g} %"] if tolerance.relative else []
-    parts += [f"{tolerance.absolute:g}"] if tolerance.absolute else []
-    return " or ".join(parts) or plural(0, "change")
+    parts += [f"{tolerance.absolute:.10g}"] if tolerance.absolute else []
+    return " or ".join(parts) or "any"
