@@ -1,6 +1,6 @@
 """Which numbers of a table are printed bold: those that are significantly the best of what they compete with.
 
-Numbers compete that stand in one column, are ours, and belong to cells with the same data and the same conditions. One
+Numbers compete that stand in one column, are ours, and belong to cells with the same data, noise and conditions. One
 of them is bold when its interval does not reach that of any other. That is a strict rule: where two intervals overlap
 a little, a paired comparison may still tell the numbers apart, and nothing is bold. A number of which no interval is
 known could lie anywhere, and so could one that failed or was not reached; beside these nothing is bold. What is not
@@ -34,6 +34,9 @@ NOTE = Footnote(
     "that of any other.",
     about="conditions",
 )
+
+NOISE_LEVEL = "sampler.t_start"
+"""More noise is another task, not a worse result."""
 
 Place = tuple[int, int, int]
 """Row, line and column of an entry."""
@@ -82,8 +85,8 @@ def _competitions(table: Table, spec: TableSpec, points: Mapping[str, Point]) ->
 
 
 def _setting(point: Point) -> Key:
-    """What numbers must share to compete: the data and the conditions."""
-    data = [value for name, value in point.factors.items() if name.partition(".")[0] == "data"]
+    """What numbers must share to compete: the data, the noise they begin with, and the conditions."""
+    data = [value for name, value in point.factors.items() if name.partition(".")[0] == "data" or name == NOISE_LEVEL]
     return as_key([*data, *point.conditions.values()])
 
 

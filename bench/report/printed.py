@@ -33,8 +33,13 @@ def printed_for(table: PublishedTable, points: Sequence[Point], quantity: Quanti
     A table of a single quantity is taken as it is: the suite asks for it by name, whatever we measure instead.
     """
     known = table.quantities
-    metric, relative = known[0] if len(known) == 1 else (quantity.metric, quantity.relative)
+    metric, relative = known[0] if len(known) == 1 else (printed_metric(quantity), quantity.relative)
     return find_printed(table, points, metric, relative)
+
+
+def printed_metric(quantity: Quantity) -> str:
+    """What a published table calls a quantity: its metric, `denoising x step_time` for a product."""
+    return quantity.metric if quantity.times is None else f"{quantity.metric} x {quantity.times.metric}"
 
 
 def find_printed(

@@ -19,7 +19,8 @@ from bench.report.footnotes import Notes, common_note, table_footnotes
 from bench.report.grids import Grid, Measured, Outcome, make_grid, outcome, row_groups, shown, written
 from bench.report.origins import origin_of, printed_origin
 from bench.report.plain import clean, factor_text, short
-from bench.report.printed import find_printed, find_published, is_of_another_kind, printed_for
+from bench.report.printed import find_printed, find_published, is_of_another_kind, printed_for, printed_metric
+from bench.report.rankings import ranking_findings
 from bench.suite.schema import TableSpec
 
 NOTHING = Entry("\N{EN DASH}", mark="missing")
@@ -38,7 +39,11 @@ def build_table(spec: TableSpec, measured: Measured) -> Table:
     problem = (Footnote(print_problem),) if print_problem else ()
     return replace(
         table,
-        findings=(*table.findings, *(_resolved(spec, measured, paper[1]) if paper else ())),
+        findings=(
+            *ranking_findings(spec, measured),
+            *table.findings,
+            *(_resolved(spec, measured, paper[1]) if paper else ()),
+        ),
         footnotes=(*table.footnotes, *problem),
     )
 
@@ -105,7 +110,9 @@ def _list(
     ]
     prints: list[list[Printed | None]] = [
         [
-            find_printed(paper[1], shown(points, each.where), each.metric, each.relative, each.at) if paper else None
+            find_printed(paper[1], shown(points, each.where), printed_metric(each), each.relative, each.at)
+            if paper
+            else None
             for each in quantities
         ]
         for points in places
