@@ -12,7 +12,7 @@ from bench.errors import UserError
 from bench.report.plain import clean
 from bench.suite.schema import PublishedRef, Quantity, Relative
 
-PRINTED_AS: Mapping[str, str] = {"frechet": "fid", "nfe": "best_step"}
+PRINTED_AS: Mapping[str, str] = {"frechet": "fid", "nfe": "best_step", "denoising": "lpips"}
 """What papers call a metric of ours, whatever features it was computed from, and however the step was chosen."""
 
 
@@ -71,6 +71,9 @@ def _common(points: Sequence[Point]) -> Mapping[str, Scalar]:
     }
 
 
-def is_of_another_kind(estimate: Estimate, printed: Printed) -> bool:
-    """Whether the printed number measures something else under a like name: FID, where ours has other features."""
+def is_of_another_kind(estimate: Estimate, printed: Printed, quantity: Quantity) -> bool:
+    """Whether the printed number measures something else under a like name: FID or LPIPS, where ours has other
+    features."""
+    if printed.metric == "lpips":
+        return not str(quantity.at.get("score")).startswith("lpips")
     return printed.metric == "fid" and estimate.recipe is not None and estimate.recipe.get("name") != "FID"

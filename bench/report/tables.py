@@ -196,7 +196,7 @@ def _entry(
             origin=origin_of(each, grid, printed),
         )
     text, interval = written(each, grid)
-    comparable = printed is not None and not is_of_another_kind(each, printed)
+    comparable = printed is not None and not is_of_another_kind(each, printed, grid.quantity)
     own = [notes.mark(each.note)] if each.note and each.note != common else []
     own += [notes.mark(sentence) for sentence, members in groups if each.cells[0] in members]
     return Entry(

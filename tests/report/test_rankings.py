@@ -6,13 +6,18 @@ from collections.abc import Callable
 
 import pytest
 
+from bench.analysis.published import read_published
+from bench.analysis.reduce import Estimate
+from bench.analysis.results import Point
 from bench.analysis.separation import Ranking
 from bench.report.grids import Measured
+from bench.report.printed import find_printed, is_of_another_kind, printed_metric
 from bench.report.rankings import ranking_findings, said
 from bench.report.tables import build_table
-from bench.suite.schema import Quantity, TableSpec
+from bench.suite.schema import Companion, Quantity, TableSpec
 
 MakeMeasured = Callable[..., Measured]
+OURS = "perceptual[digits-cnn]"
 
 
 def table(*values: Quantity, rows: str = "model.skip_exponent", skip: str = "zero", **fields: object) -> TableSpec:
@@ -46,6 +51,43 @@ def test_differences_say_where_they_are_better_and_where_worse(measured: MakeMea
     assert sentence.startswith("time against c = 2: better at 3 and 5; worse at 0 and 1")
     assert sentence.endswith("(95 % interval of each row by itself).")
     assert ranking_findings(table(slower, ranking="rows"), measured()) == ()
+
+
+def test_a_printed_lpips_is_not_the_number_of_other_features() -> None:
+    lpips = read_published("missing-u").table("2").entry("t = 50", "LPIPS U-Net")
+    estimate = Estimate(0.01, "1", ("cell",))
+    ours, theirs = (Quantity(metric="denoising", at={"score": name}) for name in (OURS, "lpips[alex]"))
+
+    assert lpips.metric == "lpips"
+    assert is_of_another_kind(estimate, lpips, ours)
+    assert not is_of_another_kind(estimate, lpips, theirs)
+
+
+@pytest.mark.parametrize(
+    ("score", "which", "text"),
+    [("ssim", "best", ".88"), ("lpips[alex]", "best", ".025"), (OURS, "best", ".025"), ("gmsd", "best", None)],
+)
+def test_the_printed_numbers_of_the_denoising_tables_are_found_by_score_level_and_model(
+    score: str, which: str, text: str | None
+) -> None:
+    point = Point("x", {"model": "lucid-unet", "sampler": "chain", "sampler.t_start": 50}, {}, 0, ("denoising",))
+    table = read_published("missing-u").table("2")
+    found = find_printed(table, (point,), "denoising", None, {"score": score, "iterate": "x_t", "which": which})
+
+    assert (found and found.text) == text
+    assert find_printed(table, (point,), "denoising", "difference", {"score": score, "which": which}) is None
+
+
+def test_the_printed_seconds_are_of_the_product_of_steps_and_step_time() -> None:
+    point = Point("x", {"model": "cunet", "sampler.t_start": 100}, {}, 0, ("denoising",))
+    seconds = Quantity(metric="denoising", times=Companion(metric="step_time"))
+    at = {"score": "ssim", "which": "best_step"}
+    found = [
+        find_printed(read_published("missing-u").table("3"), (point,), metric, None, at)
+        for metric in ("denoising", printed_metric(seconds))
+    ]
+
+    assert [(each.text, each.unit) for each in found if each] == [("73", ""), ("9.89", "s")]
 
 
 @pytest.mark.parametrize(
