@@ -38,7 +38,9 @@ def test_every_file_that_is_named_exists(path: Path) -> None:
 def test_every_metric_has_its_line() -> None:
     text = (ROOT / "docs" / "metrics.md").read_text("utf-8")
 
-    assert [name for name in METRICS.names() if f"`{name}`" not in text] == []
+    shipped = [entry.name for entry in METRICS if entry.origin.startswith("bench.")]  # other tests register their own
+    assert len(shipped) > 15
+    assert [name for name in shipped if f"`{name}`" not in text] == []
 
 
 def test_the_tolerances_are_those_of_the_program() -> None:
