@@ -41,7 +41,7 @@ def cell_facts(results: Results, ids: Iterable[str]) -> tuple[CellFacts, ...]:
         if cell in wanted:
             records.setdefault(cell, []).extend(found)
     return tuple(
-        CellFacts(clean(point.id, 300), _factors(point, telling), _facts(point, records.get(point.id, ())))
+        CellFacts(point.id, clean(point.id, 300), _factors(point, telling), _facts(point, records.get(point.id, ())))
         for point in results.points
         if point.id in wanted
     )

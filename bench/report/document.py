@@ -267,6 +267,9 @@ class CellFacts:
     """What is known of a cell besides its numbers."""
 
     id: str
+    """As it stands in `Entry.cells`; the one text here that is not clean."""
+    name: str
+    """The same, to be shown."""
     factors: tuple[Fact, ...]
     """What tells it from the other cells comes first."""
     facts: tuple[Fact, ...]

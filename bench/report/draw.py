@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from bench.report.document import Figure, Panel, Series
+from bench.report.document import Entry, Figure, Panel, Series
 from bench.report.palette import GRID, INK, MUTED, SERIES, colour
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ LEFT, RIGHT = 0.55, 0.08
 """Inches beside the axes."""
 MOST_MARKED = 150
 """Numbers of one line that are marked one by one; of more, only the line is drawn."""
+MOST_FOUND = 60
+"""Numbers of a crowded line that a pointer can still find."""
 NAME_HEIGHT = 0.065
 """Of a point's name, as part of the spread of all points."""
 NAME_SPREAD = 95.0
@@ -36,16 +38,18 @@ CROWDED = 46
 
 
 class Titles:
-    """Titles of marks, by the id of the group that will carry each."""
+    """Titles of marks, by the id of the group that will carry each, and the numbers that they mark."""
 
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
+        self.entries: list[Entry | None] = []
 
-    def give(self, artist: Artist, text: str) -> None:
+    def give(self, artist: Artist, text: str, entry: Entry | None = None) -> None:
         if text:
             name = f"mark{len(self.texts)}"
             artist.set_gid(name)
             self.texts[name] = text
+            self.entries.append(entry)
 
 
 def draw_panel(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
@@ -107,7 +111,7 @@ def _bars(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
             linewidth=0,
         )
         for shape, number in zip(shapes, numbers, strict=True):
-            titles.give(shape, number.text)
+            titles.give(shape, number.text, number.entry)
         _error_bars(axes, [n._replace(x=n.x + offset) for n in numbers], INK)
     ours = next((i for i, series in enumerate(bars) if series.role == "ours"), 0)
     offset = (ours - (len(bars) - 1) / 2) * width
@@ -116,7 +120,7 @@ def _bars(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
         for number in _numbers(series):
             (mark,) = axes.plot([number.x + offset], [number.y], color=colour(series, shown), zorder=4)
             _beside_style(mark, index, points)
-            titles.give(mark, number.text)
+            titles.give(mark, number.text, number.entry)
     axes.axhline(0, color=MUTED, linewidth=0.7)
 
 
@@ -138,7 +142,7 @@ def _error_bars(axes: Axes, numbers: Sequence[Number], shade: str) -> None:
             [n.y for n in known],
             [below, above],
             fmt="none",
-            ecolor=shade,
+            color=shade,
             elinewidth=0.9,
             capsize=1.8,
         )
@@ -150,7 +154,7 @@ def _steps(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
     numbers = list(_numbers(series))
     for start, end in zip(numbers[::2], numbers[1::2], strict=True):
         area = axes.fill_between([start.x, end.x], 0, [start.y, end.y], color=SERIES[0], alpha=0.16, linewidth=0)
-        titles.give(area, start.text)
+        titles.give(area, start.text, start.entry)
     axes.plot([n.x for n in numbers], [n.y for n in numbers], color=SERIES[0], linewidth=1.6)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
 
@@ -170,15 +174,26 @@ def _lines(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
         axes.plot(
             x, [n.y for n in numbers], color=shade, linewidth=1.5, linestyle="--" if series.role == "paper" else "-"
         )
-        if len(numbers) > MOST_MARKED:
-            continue
-        for number in numbers:
-            (mark,) = axes.plot([number.x], [number.y], color=shade, marker="o", markersize=3.4, linestyle="none")
-            titles.give(mark, number.text)
+        crowded = len(numbers) > MOST_MARKED
+        for number in _some(numbers, MOST_FOUND) if crowded else numbers:
+            (mark,) = axes.plot(
+                [number.x], [number.y], color=shade, marker="o", markersize=3.4, linestyle="none",
+                alpha=0.0 if crowded else None,
+            )  # fmt: skip
+            titles.give(mark, number.text, number.entry)
     for vertical in panel.verticals:
         series = next(each for each in panel.series if each.label == vertical.label)
         mark = axes.axvline(vertical.x, color=colour(series, shown), linewidth=1.0, linestyle=(0, (4, 3)))
         titles.give(mark, vertical.text)
+
+
+def _some(numbers: Sequence[Number], most: int) -> Sequence[Number]:
+    """Evenly spaced ones with the first and the last, and the lowest and the highest."""
+    last = len(numbers) - 1
+    places = {round(index * last / (most - 1)) for index in range(most)}
+    heights = [number.y for number in numbers]
+    places |= {heights.index(min(heights)), heights.index(max(heights))}
+    return [numbers[place] for place in sorted(places)]
 
 
 def _plane(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
@@ -195,7 +210,7 @@ def _plane(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
         (mark,) = axes.plot(
             [number.x], [number.y], color=colour(series, shown), marker="o", markersize=4.5, linestyle="none", zorder=3
         )
-        titles.give(mark, number.text)
+        titles.give(mark, number.text, number.entry)
     axes.margins(0.16)
     _name_points(axes, [(number.x, number.y, number.text.partition(":")[0]) for number, _ in numbers])
 
@@ -242,7 +257,7 @@ def _points(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
             (mark,) = axes.plot(
                 [number.x], [number.y], color=shade, marker="o", markersize=4.5, linestyle="none", zorder=3
             )
-            titles.give(mark, number.text)
+            titles.give(mark, number.text, number.entry)
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -282,16 +297,17 @@ class Number(NamedTuple):
     low: float | None
     high: float | None
     text: str
+    entry: Entry | None = None
 
 
 def _numbers(series: Series) -> Iterator[Number]:
     """Every number of a series that is there."""
     nothing: tuple[None, ...] = (None,) * len(series.x)
     texts = series.texts or ("",) * len(series.x)
-    rows = zip(series.x, series.y, series.low or nothing, series.high or nothing, texts, strict=True)
-    for x, y, low, high, text in rows:
+    ends = (series.low or nothing, series.high or nothing)
+    for x, y, low, high, text, entry in zip(series.x, series.y, *ends, texts, series.entries or nothing, strict=True):
         if y is not None:
-            yield Number(x, y, low, high, text)
+            yield Number(x, y, low, high, text, entry)
 
 
 def draw_legend(canvas: Canvas, shown: Sequence[Series], figure: Figure) -> None:

@@ -16,9 +16,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
-from bench.report.document import Figure, Panel
+from bench.report.document import Entry, Figure, Panel
 from bench.report.draw import LEGEND_INCHES, PANEL_INCHES, Titles, draw_legend, draw_panel
-from bench.report.palette import INK, MUTED, TOKENS
+from bench.report.palette import INK, MUTED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -55,30 +55,24 @@ def drawn(figure: Figure) -> Figure:
     """The figure with its pictures: one of each panel, and one of everything."""
     if not figure.panels:
         return figure
-    parts = tuple(_panel_svg(figure, panel) for panel in figure.panels)
-    return replace(figure, svg=_composed(figure, parts), panel_svgs=parts)
-
-
-def inline(svg: str, prefix: str) -> str:
-    """A picture to stand inside a page: ids that are its own, colours that the page's style sheet may change."""
-    body = _own_ids(svg, prefix)
-    for colour, name in TOKENS.items():
-        body = body.replace(colour, f"var(--fig-{name}, {colour})")
-    return body
+    made = [_panel_svg(figure, panel) for panel in figure.panels]
+    parts = tuple(svg for svg, _ in made)
+    marks = tuple(entries for _, entries in made)
+    return replace(figure, svg=_composed(figure, parts), panel_svgs=parts, panel_marks=marks)
 
 
 def _own_ids(svg: str, prefix: str) -> str:
     return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
 
 
-def _panel_svg(figure: Figure, panel: Panel) -> str:
-    """One panel as an SVG element without background."""
+def _panel_svg(figure: Figure, panel: Panel) -> tuple[str, tuple[Entry | None, ...]]:
+    """One panel as an SVG element without background, and the numbers behind its marks."""
     titles = Titles()
     with _canvas(figure.id, PANEL_INCHES) as canvas:
         axes = canvas.add_subplot(facecolor="none")
         draw_panel(axes, figure, panel, titles)
         label = f"{figure.caption}: {panel.title}" if panel.title else figure.caption
-        return _finished(_saved(canvas), label, titles)
+        return _finished(_saved(canvas), label, titles), tuple(titles.entries)
 
 
 def _composed(figure: Figure, parts: Sequence[str]) -> str:

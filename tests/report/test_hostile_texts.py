@@ -231,7 +231,7 @@ def check(build: Callable[[Texts], Report], texts: Texts) -> None:
     assert Shape(page).elements == Shape(render_html(plain)).elements
     for svg in PICTURE.findall(page):
         tags = {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(svg).iter()}
-        assert tags <= {"svg", "g", "path", "use", "defs", "style", "rect", "clipPath", "title"}
+        assert tags <= {"svg", "g", "path", "use", "defs", "rect", "clipPath", "title"}
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b\u2028\ud800-\udfff]", page)
     _check_markdown(render_markdown(report, "s"), render_markdown(plain, "s"))
     rows = list(csv.reader(io.StringIO(render_claims(report.sections[0].claims)), strict=True))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import json
 import os
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from hashlib import sha256
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,7 +20,7 @@ import pytest
 from bench.report import latex
 from bench.report.csv import render_csv
 from bench.report.document import Entry, Footnote, Line, Report, Row, Table
-from bench.report.html import POLICY, render_html
+from bench.report.html import page_script, render_html
 from bench.report.latex import render_latex
 from bench.report.markdown import code, code_block, escape, markdown_files, render_markdown, render_table
 from bench.store.record import Record, Status
@@ -160,6 +163,7 @@ class Page(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
         self.feed(text)
+        self.names = {name for _, attributes in self.elements for name in attributes}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
@@ -176,20 +180,62 @@ def page(report: MakeReport) -> Page:
     return Page(render_html(report()))
 
 
-def test_the_page_loads_nothing_and_runs_nothing(report: MakeReport, page: Page) -> None:
+def test_the_page_loads_nothing_and_runs_only_its_own_script(report: MakeReport, page: Page) -> None:
     text = render_html(report())
     tags = {tag for tag, _ in page.elements}
 
-    assert not tags & {"script", "iframe", "object", "embed", "link", "img", "base", "form", "input", "audio", "video"}
-    assert page.all("src") == []
+    assert not tags & {"iframe", "object", "embed", "link", "img", "base", "form", "input", "button", "audio", "video"}
+    assert page.all("src") == [] and page.all("style") == [] and not any(n.startswith("on") for n in page.names)
     assert all(address.startswith("#") for name in ("href", "xlink:href") for address in page.all(name))
-    assert set(re.findall(r"https?://[^\"'\s<)]+", text)) <= {
-        "http://www.w3.org/2000/svg",
-        "http://www.w3.org/1999/xlink",
-    }
+    assert set(re.findall(r"https?://[^\"'\s<)]+", text)) <= {"http://www.w3.org/2000/svg"}
     assert "@import" not in text and "url(http" not in text
+
+
+def test_the_policy_names_the_style_sheet_and_the_script_by_their_hashes(report: MakeReport, page: Page) -> None:
+    text = render_html(report())
     (policy,) = [a["content"] for tag, a in page.elements if a.get("http-equiv") == "Content-Security-Policy"]
-    assert policy == POLICY and policy.startswith("default-src 'none'")
+    rules = {name: rest.split() for name, *rest in (each.split(" ", 1) for each in policy.split("; ")) for rest in rest}
+    (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+
+    for name, content in (("style-src", style), ("script-src", script)):
+        digest = b64encode(sha256(content.encode()).digest()).decode()
+        assert rules[name] == [f"'sha256-{digest}'"]
+    assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == ["'none'"]
+    assert rules["img-src"] == ["data:"] and rules["require-trusted-types-for"] == ["'script'"]
+
+
+def test_the_script_makes_no_markup_of_texts_and_loads_nothing() -> None:
+    script = page_script()
+
+    for word in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "Function(",
+        "fetch(",
+        "import(",
+    ):
+        assert word not in script
+    assert "XMLHttpRequest" not in script and "setTimeout(" not in script
+
+
+def test_the_data_of_the_page_holds_every_number_with_its_cells_and_its_command(report: MakeReport) -> None:
+    (raw,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', render_html(report()), re.DOTALL)
+    data = json.loads(raw)
+    numbers, texts = data["numbers"], data["texts"]
+    entries = [e for t in report().sections[0].tables for r in t.rows for line in r.lines for e in line.entries]
+
+    assert not set(raw) & set("<>&")
+    assert {len(column) for column in numbers.values()} == {len(numbers["value"])}
+    shown = [place for place, entry in enumerate(entries) if entry.origin is not None]
+    assert [numbers["value"][n] for n in range(len(shown))] == [entries[place].value for place in shown]
+    for n, place in enumerate(shown):
+        cells = tuple(texts[data["cells"][cell][0]] for cell in numbers["cells"][n])
+        assert cells == entries[place].cells
+        assert texts[numbers["command"][n]] == report().sections[0].reproduce.get(cells, "")
 
 
 def test_every_id_is_unique_and_every_link_arrives(page: Page) -> None:
@@ -206,9 +252,9 @@ def test_the_page_is_readable_on_a_phone_in_the_dark_on_paper_and_by_a_screen_re
     text = render_html(report())
 
     assert any(attributes.get("name") == "viewport" for _, attributes in page.elements)
-    assert "prefers-color-scheme: dark" in text and "@media print" in text and "max-width: 48rem" in text
+    assert "light-dark(" in text and "@media print" in text and "max-width: 48rem" in text
     assert sum(attributes.get("role") == "region" for _, attributes in page.elements) == 2
-    assert all(a.get("aria-label") for tag, a in page.elements if tag == "svg")
+    assert all(a.get("aria-label") or a.get("aria-hidden") for tag, a in page.elements if tag == "svg")
     assert [tag for tag, _ in page.elements if tag in ("h1", "h2", "h3", "h4")][:3] == ["h1", "h2", "h2"]
 
 
@@ -252,6 +298,9 @@ def test_a_page_of_several_runs_lists_them(report: MakeReport) -> None:
     one = report().sections[0]
     page = Page(render_html(Report("Several", (one, replace(one, id="second", title="Another")), "bench")))
 
-    assert [a["href"] for tag, a in page.elements if tag == "a"][:2] == ["#speedup", "#second"]
+    addresses = [a["href"] for tag, a in page.elements if tag == "a"]
+    assert addresses[:7] == ["#speedup", "#s1t1", "#s1t2", "#s1f1", "#s1f2", "#s1f3", "#second"]
+    assert [" ".join(page.words).count(f"Table {number} ") for number in (1, 4, 5)] == [2, 2, 0]
     ids = page.all("id")
     assert len(ids) == len(set(ids))
+    assert {address[1:] for address in addresses} <= set(ids)

@@ -9,8 +9,9 @@ import pytest
 
 from bench.report.document import Figure, Look, Panel, Series
 from bench.report.draw import convex_hull, drawable, pareto_front
+from bench.report.inline import Drawings
 from bench.report.palette import TOKENS, colour_of
-from bench.report.svg import drawn, inline
+from bench.report.svg import drawn
 
 NASTY = "<script>alert(1)</script> $\\frac{ \u202e \U0001f600 漢字 -- & \" ' ]]> {{7*7}}"
 
@@ -78,14 +79,6 @@ def test_ids_of_a_composed_picture_are_unique_and_found() -> None:
     assert set(re.findall(r"url\(#([^)]+)\)", svg)) <= set(ids)
 
 
-def test_an_inlined_picture_has_its_own_ids_and_the_pages_colours() -> None:
-    svg = inline(drawn(figure()).panel_svgs[0], "s1f2p0")
-
-    assert all(name.startswith("s1f2p0-") for name in re.findall(r'\bid="([^"]+)"', svg))
-    assert "var(--fig-series-0, #0b66ad)" in svg
-    assert ElementTree.fromstring(svg) is not None
-
-
 def test_the_composed_picture_stands_on_white_and_a_panel_on_nothing() -> None:
     shown = drawn(figure())
 
@@ -107,7 +100,7 @@ def test_strange_texts_draw_and_stay_texts(look: Look) -> None:
     shown = drawn(made)
 
     allowed = {"svg", "g", "path", "use", "defs", "style", "rect", "clipPath", "title", "image"}
-    for text in (shown.svg, *(inline(svg, "x") for svg in shown.panel_svgs)):
+    for text in (shown.svg, *(Drawings().inline(svg, "x") for svg in shown.panel_svgs)):
         tags = {each.tag.rpartition("}")[2] for each in ElementTree.fromstring(text).iter()}
         assert tags <= allowed
 
