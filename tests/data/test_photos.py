@@ -11,14 +11,23 @@ from PIL import Image
 
 from bench.contracts import Dataset
 from bench.data import photos as module
+from bench.data.images import ArrayImages
 from bench.data.photos import SIZE, TEST, TRAIN, cut, halve, load_photos, photos_folder, read_photo, tiles
 from bench.errors import BadData, MissingData
 from bench.registry import DATASETS, load_builtins
 
 
+@pytest.fixture(scope="module")
+def splits() -> dict[str, ArrayImages]:
+    """Both parts; cutting the training patches takes a second."""
+    return {"train": load_photos("train"), "test": load_photos("test")}
+
+
 @pytest.mark.parametrize(("split", "count", "photographs"), [("train", 3200, TRAIN), ("test", 105, TEST)])
-def test_the_split_has_the_size_it_says(split: str, count: int, photographs: tuple[str, ...]) -> None:
-    data = load_photos(split)  # type: ignore[arg-type]
+def test_the_split_has_the_size_it_says(
+    splits: dict[str, ArrayImages], split: str, count: int, photographs: tuple[str, ...]
+) -> None:
+    data = splits[split]
 
     assert isinstance(data, Dataset)
     assert len(data) == count == len(data.labels if data.labels is not None else ())
@@ -29,8 +38,8 @@ def test_the_split_has_the_size_it_says(split: str, count: int, photographs: tup
     assert -1.0 <= data[0:64].min().item() < data[0:64].max().item() <= 1.0
 
 
-def test_train_and_test_are_cut_from_different_photographs() -> None:
-    everything, train, test = load_photos("all"), load_photos("train"), load_photos("test")
+def test_train_and_test_are_cut_from_different_photographs(splits: dict[str, ArrayImages]) -> None:
+    everything, train, test = load_photos("all"), splits["train"], splits["test"]
 
     assert not set(TRAIN) & set(TEST)
     assert train.labels is not None and test.labels is not None
@@ -48,8 +57,8 @@ def test_test_patches_never_overlap() -> None:
     assert seen.max() == 1
 
 
-def test_the_first_images_are_a_mixture_of_all_photographs() -> None:
-    train, test = load_photos("train"), load_photos("test")
+def test_the_first_images_are_a_mixture_of_all_photographs(splits: dict[str, ArrayImages]) -> None:
+    train, test = splits["train"], splits["test"]
     assert train.labels is not None and test.labels is not None
 
     assert set(train.labels[:40].tolist()) == {0, 1, 2, 3}
@@ -78,8 +87,8 @@ def test_halving_is_the_mean_rounded_half_up() -> None:
     assert halve(np.array([[[0], [1]], [[0], [0]]], np.uint8)).tolist() == [[[0]]]
 
 
-def test_every_training_patch_shows_something() -> None:
-    pixels = load_photos("train").pixels
+def test_every_training_patch_shows_something(splits: dict[str, ArrayImages]) -> None:
+    pixels = splits["train"].pixels
 
     assert pixels.std(axis=(2, 3)).mean(axis=1).min() >= module.MIN_SPREAD * 255
 
