@@ -70,9 +70,14 @@ class SubjectCell:
     def _timed(self, once: Callable[[], Any]) -> float:
         self._wait()
         begin = time.perf_counter()
-        once()
+        found = once()
         self._wait()
-        return time.perf_counter() - begin
+        seconds = time.perf_counter() - begin
+        if not bool(found.isfinite().all()):
+            raise ValueError(
+                "a call ended in NaN or infinity, whose arithmetic may cost another time than that of numbers"
+            )
+        return seconds
 
     def _wait(self) -> None:
         if self.subject.device.type == "cuda":

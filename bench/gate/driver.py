@@ -12,7 +12,7 @@ from bench.gate.asked import Asked
 from bench.gate.outlook import outlook
 from bench.gate.pairs import Unit
 from bench.gate.rule import Plan
-from bench.gate.saved import save
+from bench.gate.saved import prepare, save
 from bench.gate.sequence import Deadline, Story, judge
 from bench.gate.setting import Setting
 from bench.gate.verdicts import time_verdict
@@ -42,6 +42,7 @@ def run_gate(asked: Asked, results: Path, tell: Callable[[str], None]) -> Outcom
     written, and KeyboardInterrupt, with no process left behind.
     """
     started, begin = utc_text(utc_now()), time.monotonic()
+    folder_of_gates = prepare(results)
     deadline = Deadline() if asked.time_limit_s is None else Deadline(begin + asked.time_limit_s)
     with tempfile.TemporaryDirectory(prefix="bench-gate-", ignore_cleanup_errors=True) as folder:
         setting = Setting(asked, Path(folder))
@@ -75,7 +76,7 @@ def run_gate(asked: Asked, results: Path, tell: Callable[[str], None]) -> Outcom
             "packages": dict(packages()),
             "notes": notes,
         }
-        path = save(results, started, facts, asked.cells, calibration, stories, verdicts)
+        path = save(folder_of_gates, started, facts, asked.cells, calibration, stories, verdicts)
     return Outcomes(comparison, path, time.monotonic() - begin)
 
 

@@ -19,8 +19,21 @@ SCHEMA = 1
 FOLDER = "gates"
 
 
+def prepare(results: Path) -> Path:
+    """The folder of gates, proved to be writable before anything is measured. Raises SaveError."""
+    folder = results / FOLDER
+    probe = folder / f".probe-{secrets.token_hex(3)}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"probe")
+        probe.unlink()
+    except OSError as error:
+        raise SaveError(f"{folder}: cannot be written to: {error.strerror or error}; use --results DIR") from error
+    return folder
+
+
 def save(
-    results: Path,
+    folder: Path,
     started: str,
     facts: Mapping[str, Any],
     cells: Sequence[Cell],
@@ -28,7 +41,7 @@ def save(
     stories: Mapping[int, Story],
     verdicts: Sequence[Verdict],
 ) -> Path:
-    """Write `results/gates/<time>-<suite>-<token>.json`. started: UTC, ISO 8601. Raises SaveError."""
+    """Write `<time>-<suite>-<token>.json` into the folder of gates. started: UTC, ISO 8601. Raises SaveError."""
     data = {
         "schema": SCHEMA,
         "started": started,
@@ -44,10 +57,9 @@ def save(
         },
     }
     stamp = "".join(letter for letter in started[:19] if letter.isdigit() or letter == "T")
-    path = results / FOLDER / f"{stamp}-{facts['suite']}-{secrets.token_hex(3)}.json"
+    path = folder / f"{stamp}-{facts['suite']}-{secrets.token_hex(3)}.json"
     partial = path.with_suffix(".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
         partial.replace(path)
     except OSError as error:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import bench
-from bench.errors import ExitCode, UserError
+from bench.errors import ExitCode, SaveError, UserError
 from bench.gate.asked import Asked, match_cells, reduced
 from bench.gate.driver import Outcomes, run_gate
 from bench.gate.exact import images_verdict
@@ -161,6 +161,13 @@ def test_a_process_that_dies_while_it_is_timed_leaves_its_cells_undecided(
 def test_a_base_that_is_nowhere_is_bad_input(repository: Path) -> None:
     with pytest.raises(UserError, match="neither a folder nor a revision that git knows here"):
         gate("no-such-branch")
+
+
+def test_a_place_that_cannot_be_written_is_found_out_before_anything_is_measured(repository: Path) -> None:
+    (repository / "results").write_text("a file in the way")
+
+    with pytest.raises(SaveError, match=r"results/gates: cannot be written to.*use --results DIR"):
+        gate("no-such-branch")  # is not even looked for
 
 
 def test_an_option_is_no_revision(repository: Path) -> None:
