@@ -28,7 +28,7 @@ class RestorerNetwork(nn.Module):
         noisy, sigma = as_noisy(x_t, t, self.schedule)
         if self.told is not None:
             sigma = torch.full_like(sigma, self.told)
-        return self.restore(noisy, sigma).to(x_t.dtype).mul(2.0).sub(1.0)
+        return self.restore(noisy.to(x_t.dtype), sigma).to(x_t.dtype).mul(2.0).sub(1.0)
 
 
 def as_noisy(x_t: Tensor, t: Tensor, schedule: NoiseSchedule) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,18 @@ SPEC = ScheduleSpec("sigmoid")
 SHAPE = (1, 4, 4)
 
 
+class Blind(nn.Module):
+    """A convolution that does not read sigma."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(1, 1, 1)
+
+    def forward(self, noisy: Tensor, sigma: Tensor) -> Tensor:
+        out: Tensor = self.layer(noisy)
+        return out
+
+
 def restorer(restore: object, **changes: object) -> Restorer:
     return Restorer(restore, SPEC, Weights("none"), **changes)  # type: ignore[arg-type]
 
@@ -88,6 +100,14 @@ def test_a_learned_restorer_is_part_of_the_network_and_placed_with_it() -> None:
 
     assert isinstance(network, nn.Module)
     assert [each.numel() for each in network.parameters()] == [3]
+
+
+def test_in_a_reduced_precision_a_learned_restorer_is_given_its_own() -> None:
+    learned = as_denoiser(restorer(Blind()), SHAPE)
+    assert isinstance(learned.network, nn.Module)
+    learned.network.to(torch.bfloat16)
+
+    assert learned.network(torch.zeros(1, *SHAPE, dtype=torch.bfloat16), torch.tensor([5])).dtype == torch.bfloat16
 
 
 def test_its_own_shape_counts_before_that_of_the_data_and_one_of_them_must_be_known() -> None:
