@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import html
 import json
 import os
 import select
@@ -128,6 +129,7 @@ class Tab:
         for domain in ("Page", "Runtime", "Log", "DOM"):
             self._call(f"{domain}.enable")
         self.resize(width, height)
+        self.script = script
         if not script:
             self._call("Emulation.setScriptExecutionDisabled", value=True)
 
@@ -194,6 +196,28 @@ class Tab:
         x, y = self.place_of(selector)
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self._call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def grant(self, *permissions: str) -> None:
+        self._browser.call("Browser.grantPermissions", permissions=list(permissions))
+
+    def wait(self, expression: str) -> None:
+        """Until an expression is true."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not self.ask(expression):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"it never came true: {expression}")
+            time.sleep(0.02)
+
+    def count(self, selector: str) -> int:
+        """How many elements fit, found without any script of the page."""
+        root = self._call("DOM.getDocument", depth=0)["root"]["nodeId"]
+        return len(self._call("DOM.querySelectorAll", nodeId=root, selector=selector)["nodeIds"])
+
+    def text(self, selector: str) -> str:
+        """The source of the first element that fits, with its references to characters resolved."""
+        root = self._call("DOM.getDocument", depth=0)["root"]["nodeId"]
+        node = self._call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        return html.unescape(self._call("DOM.getOuterHTML", nodeId=node)["outerHTML"])
 
     def picture(self) -> bytes:
         """What is seen, as PNG."""

@@ -10,6 +10,9 @@ function make(name, attributes, ...children) {
 
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 
+/** What an element says, in one line. */
+const words = (element) => (element?.textContent ?? "").replace(/\s+/g, " ").trim();
+
 const button = (attributes, ...children) => make("button", { type: "button", ...attributes }, ...children);
 
 /** Facts as they stand on the page: pairs of label and value. */

@@ -38,7 +38,7 @@ function workDrawing(svg) {
 function openMark(mark) {
   if (mark?.dataset.n === undefined) return;
   const [where, shown] = parts(mark.dataset.says);
-  showNumber(Number(mark.dataset.n), shown, [mark.closest("figure").querySelector(".number").textContent, where].join(", "));
+  showNumber(Number(mark.dataset.n), shown, [words(mark.closest("figure").querySelector(".number")), where].join(", "));
 }
 
 /** `zero, c = 2: 47.5 %` as what it is of and what it is. */

@@ -84,18 +84,18 @@ function openNumbers() {
 
 function shownText(element) {
   const interval = element.parentElement.querySelector(".interval");
-  return [element, interval].map((each) => each?.textContent ?? "").join(" ").trim();
+  return [element, interval].map(words).join(" ").trim();
 }
 
 /** The headings of a number's row and column, and what it belongs to. */
 function whereText(element) {
   const cell = element.closest("td");
-  if (!cell) return element.closest(".claim").querySelector("p").textContent.trim();
+  if (!cell) return words(element.closest(".claim").querySelector("p"));
   const [table, line] = [cell.closest("table"), cell.parentElement];
   const group = line.parentElement.querySelector(".group");
-  const heads = [...(group ? [group] : []), ...all("th", line)].map((each) => each.textContent.trim());
-  const column = table.tHead.rows[0].cells[cell.cellIndex].textContent.trim();
-  return [table.closest("section").querySelector(".number").textContent, ...heads, column].join(", ");
+  const heads = [...(group ? [group] : []), ...all("th", line)].map(words);
+  const column = words(table.tHead.rows[0].cells[cell.cellIndex]);
+  return [words(table.closest("section").querySelector(".number")), ...heads, column].join(", ");
 }
 
 const STEPS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };

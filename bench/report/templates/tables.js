@@ -5,7 +5,7 @@ function workTable(section) {
   const table = section.querySelector("table");
   const rows = [...table.tBodies];
   if (rows.length < 2) return;
-  const name = section.querySelector(".number").textContent;
+  const name = words(section.querySelector(".number"));
   const field = make("input", { type: "search", placeholder: "Filter rows", "aria-label": `Filter the rows of ${name}` });
   const count = make("p", { role: "status", "aria-live": "polite" });
   const texts = rows.map((row) => row.textContent.toLowerCase());
@@ -30,7 +30,7 @@ function workTable(section) {
     press.addEventListener("click", () => {
       const direction = { ascending: "descending", descending: null }[head.getAttribute("aria-sort")];
       sortTable(table, rows, head, direction === undefined ? "ascending" : direction);
-      order = direction === null ? "" : `, sorted by ${press.textContent}, ${direction ?? "ascending"}`;
+      order = direction === null ? "" : `, sorted by ${words(press)}, ${direction ?? "ascending"}`;
       tell();
     });
   }
@@ -57,7 +57,7 @@ function keyOf(row, column) {
   const group = row.querySelector(".group");
   const line = row.querySelector(".ours") ?? [...row.rows].at(-1);
   const cell = group && column === 0 ? group.cells[0] : line.cells[column];
-  if (cell.tagName === "TH") return cell.textContent.trim();
+  if (cell.tagName === "TH") return words(cell);
   const n = cell.querySelector("[data-n]")?.dataset.n;
   return n === undefined ? null : data().numbers.value[n];
 }
