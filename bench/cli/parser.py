@@ -78,12 +78,18 @@ def _run(verbs: Verbs) -> None:
 def _report(verbs: Verbs) -> None:
     verb = _verb(verbs, "report", "turn results into Markdown and one self-contained HTML page")
     verb.add_argument(
-        "results", type=Path, nargs="+", metavar="RUN", help="a run's folder, or a suite's for its latest run"
+        "results", type=Path, nargs="*", default=[Path("results")], metavar="PATH",
+        help="runs' folders, suites' for their newest runs, or a results folder for the newest run of every suite; "
+        "several make one report (default: results)",
+    )  # fmt: skip
+    verb.add_argument("--all", action="store_true", help="every run of a suite, not only the newest")
+    verb.add_argument(
+        "--out", type=Path, metavar="DIR", help="where to write (default: the run's folder; of several runs, reports)"
     )
-    verb.add_argument("--out", type=Path, metavar="DIR", help="where to write (default: the run's folder)")
     verb.add_argument(
         "--format", default="md,html", metavar="LIST", help="any of md, html, csv, tex (default: md,html)"
     )
+    verb.add_argument("--title", metavar="TEXT", help="heading of the report (default: the suite's title)")
     _json(verb)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -77,12 +78,13 @@ def run(options: argparse.Namespace) -> int:
 
 def report(options: argparse.Namespace) -> int:
     """Results that were measured before, as pages."""
+    from bench.report.gather import gather
     from bench.report.page import render_report
 
     load_plugins()
-    runs = [_run_folder(path) for path in options.results]
-    out = options.out or runs[0]
-    written = render_report(runs, out, tuple(options.format.split(",")))
+    runs = gather(options.results, everything=options.all)
+    out = options.out or (runs[0] if len(runs) == 1 else Path("reports"))
+    written = render_report(runs, out, tuple(options.format.split(",")), title=options.title or "")
     if options.json:
         print_json({"written": [str(path) for path in written]})
     for path in () if options.json else written:
@@ -282,18 +284,6 @@ def _entries(registry: Registry[Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _run_folder(path: Path) -> Path:
-    """A run's own folder, or the latest run of a suite's folder."""
-    from bench.store.files import latest_run
-
-    if (path / "run.json").is_file():
-        return path
-    latest = latest_run(path.parent, path.name) if path.is_dir() else None
-    if latest is None:
-        raise UserError(f"{path}: no run in there; expected a folder with run.json, such as results/SUITE/RUN")
-    return latest
-
-
 def _shape(text: str) -> tuple[int, int, int]:
     parts = text.lower().split("x")
     if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
@@ -303,5 +293,5 @@ def _shape(text: str) -> tuple[int, int, int]:
 
 
 def _command() -> str:
-    """The command as it was typed, without the path of the interpreter."""
-    return " ".join(["bench", *sys.argv[1:]])
+    """The command as it was typed, without the path of the interpreter; what a shell would read is quoted."""
+    return shlex.join(["bench", *sys.argv[1:]])

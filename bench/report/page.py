@@ -47,11 +47,14 @@ RENDERERS: Mapping[str, Callable[[Report, str], Files]] = {
 """Format -> (report, stem of the file names) -> files."""
 
 
-def render_report(run_dirs: Sequence[Path], out_dir: Path, formats: Sequence[str] = ("md", "html")) -> tuple[Path, ...]:
+def render_report(
+    run_dirs: Sequence[Path], out_dir: Path, formats: Sequence[str] = ("md", "html"), *, title: str = ""
+) -> tuple[Path, ...]:
     """Write one report of all these runs, in every format; returns the files that were written, the pages first.
 
-    The page is called after its suite, or `report` when it is of several. Raises UserError for an unknown format,
-    StoreError for a folder that is not a run, and SaveError when nothing can be written.
+    The page is called after its suite, or `report` when it is of several. title: its heading, where that should be
+    another than the suite's. Raises UserError for an unknown format, StoreError for a folder that is not a run, and
+    SaveError when nothing can be written.
     """
     unknown = [name for name in formats if name not in RENDERERS]
     if unknown or not formats:
@@ -60,7 +63,7 @@ def render_report(run_dirs: Sequence[Path], out_dir: Path, formats: Sequence[str
             f"unknown report format {', '.join(map(repr, unknown)) or 'none'}{hint} (known: {', '.join(RENDERERS)})"
         )
     words.load_builtins_quietly()
-    report = build_report([(load_run(path), path) for path in run_dirs])
+    report = build_report([(load_run(path), path) for path in run_dirs], title)
     stem = report.sections[0].id if len(report.sections) == 1 else "report"
     files: dict[str, str | bytes] = {}
     for name in dict.fromkeys(formats):
@@ -68,14 +71,14 @@ def render_report(run_dirs: Sequence[Path], out_dir: Path, formats: Sequence[str
     return _write(out_dir, files)
 
 
-def build_report(runs: Sequence[tuple[Run, Path]]) -> Report:
-    """The report of some runs. The path of each is shown as it was given."""
+def build_report(runs: Sequence[tuple[Run, Path]], title: str = "") -> Report:
+    """The report of some runs. The path of each is shown as it was given. title: empty for the suite's own."""
     sections = []
     for run, path in runs:
         suite, planned, problem = _plan(run)
         sections.append(build_section(run, suite, planned, str(path), (problem,) if problem else ()))
-    title = sections[0].title if len(sections) == 1 else "Benchmark report"
-    return Report(title, _with_own_ids(sections), f"bench {__version__}")
+    own = sections[0].title if len(sections) == 1 else "Benchmark report"
+    return Report(clean(title, 300) or own, _with_own_ids(sections), f"bench {__version__}")
 
 
 def _plan(run: Run) -> tuple[Suite | None, tuple[Cell, ...], str]:
@@ -136,7 +139,7 @@ def build_section(
         run=run_facts(run.info, results.points),
         commands=(
             Fact("Measure again (continues what is unfinished)", clean(run.info.command)),
-            Fact("Make this page again", clean(f"bench report {path}")),
+            Fact("Make a page of this run", clean(f"bench report {path}")),
         ),
     )
 
