@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.report.document import Entry, Figure, Panel, Series
-from bench.report.palette import GRID, INK, MUTED, SERIES, colour
+from bench.report.palette import GRID, INK, MUTED, SERIES, colour, marker
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 PANEL_INCHES = (3.5, 2.45)
+ONLY_INCHES = (5.2, 2.9)
+"""Of the only panel of a figure."""
 LEGEND_INCHES = 0.32
 LEFT, RIGHT = 0.55, 0.08
 """Inches beside the axes."""
@@ -26,8 +28,8 @@ MOST_FOUND = 60
 """Numbers of a crowded line that a pointer can still find."""
 NAME_HEIGHT = 0.065
 """Of a point's name, as part of the spread of all points."""
-NAME_SPREAD = 95.0
-"""Points of the page that the spread of all points takes."""
+PLANE_MARGIN = 0.16
+"""Around all points of a plane, as part of their spread."""
 LONGEST_NAME = 26
 MOST_TITLED = 400
 """Marks of one panel that get a title of their own; of more, none does."""
@@ -52,11 +54,16 @@ class Titles:
             self.entries.append(entry)
 
 
+def panel_inches(figure: Figure) -> tuple[float, float]:
+    """Width and height of each panel."""
+    return ONLY_INCHES if len(figure.panels) == 1 else PANEL_INCHES
+
+
 def draw_panel(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
     """One panel: marks, then axes and words."""
     axes.grid(axis="y", color=GRID, linewidth=0.7)
     crowded = sum(len(tick[:LONGEST_TICK]) + 2 for tick in panel.ticks) > CROWDED
-    width, height = PANEL_INCHES
+    width, height = panel_inches(figure)
     top = height - (0.46 if panel.subtitle else 0.3 if panel.title else 0.12)
     bottom = 0.85 if crowded else 0.45
     axes.set_position((LEFT / width, bottom / height, (width - LEFT - RIGHT) / width, (top - bottom) / height))
@@ -115,7 +122,7 @@ def _bars(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
         _error_bars(axes, [n._replace(x=n.x + offset) for n in numbers], INK)
     ours = next((i for i, series in enumerate(bars) if series.role == "ours"), 0)
     offset = (ours - (len(bars) - 1) / 2) * width
-    points = 72 * (PANEL_INCHES[0] - LEFT - RIGHT) / places * width
+    points = 72 * (panel_inches(figure)[0] - LEFT - RIGHT) / places * width
     for index, series in enumerate(beside):
         for number in _numbers(series):
             (mark,) = axes.plot([number.x + offset], [number.y], color=colour(series, shown), zorder=4)
@@ -164,7 +171,7 @@ def _lines(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
     shown = figure.legend or panel.series
     for series in panel.series:
         numbers = list(_numbers(series))
-        shade = colour(series, shown)
+        shade, shape = colour(series, shown), marker(series, shown)
         x = [n.x for n in numbers]
         band = [(n.low, n.high) for n in numbers if n.low is not None and n.high is not None]
         if numbers and len(band) == len(numbers):
@@ -177,7 +184,7 @@ def _lines(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
         crowded = len(numbers) > MOST_MARKED
         for number in _some(numbers, MOST_FOUND) if crowded else numbers:
             (mark,) = axes.plot(
-                [number.x], [number.y], color=shade, marker="o", markersize=3.4, linestyle="none",
+                [number.x], [number.y], color=shade, marker=shape, markersize=3.6, linestyle="none",
                 alpha=0.0 if crowded else None,
             )  # fmt: skip
             titles.give(mark, number.text, number.entry)
@@ -208,15 +215,25 @@ def _plane(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
         _error_bars(axes, list(_numbers(series)), MUTED)
     for number, series in numbers:
         (mark,) = axes.plot(
-            [number.x], [number.y], color=colour(series, shown), marker="o", markersize=4.5, linestyle="none", zorder=3
+            [number.x],
+            [number.y],
+            color=colour(series, shown),
+            marker=marker(series, shown),
+            markersize=4.5,
+            linestyle="none",
+            zorder=3,
         )
         titles.give(mark, number.text, number.entry)
-    axes.margins(0.16)
-    _name_points(axes, [(number.x, number.y, number.text.partition(":")[0]) for number, _ in numbers])
+    axes.margins(PLANE_MARGIN)
+    spread = 72 * panel_inches(figure)[1] * axes.get_position().height / (1 + 2 * PLANE_MARGIN)
+    _name_points(axes, [(number.x, number.y, number.text.partition(":")[0]) for number, _ in numbers], spread)
 
 
-def _name_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
-    """Each point's name beside it, towards the middle of the axes; names of one side are moved apart."""
+def _name_points(axes: Axes, points: Sequence[tuple[float, float, str]], spread: float) -> None:
+    """Each point's name beside it, towards the middle of the axes; names of one side are moved apart.
+
+    spread: of all points upwards, in points of the page.
+    """
     if not points:
         return
     xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
@@ -228,7 +245,7 @@ def _name_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None
             axes.annotate(
                 drawable(name, LONGEST_NAME),
                 (x, y),
-                (6 if left else -6, (last - y) / height * NAME_SPREAD),
+                (6 if left else -6, (last - y) / height * spread),
                 textcoords="offset points",
                 ha="left" if left else "right",
                 va="center",
@@ -246,16 +263,21 @@ def _points(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
     axes.plot([x for x, _ in front], [y for _, y in front], color=MUTED, linewidth=1, drawstyle="steps-post", zorder=1)
     for series in panel.series:
         numbers = list(_numbers(series))
-        shade = colour(series, shown)
+        shade, shape = colour(series, shown), marker(series, shown)
         _error_bars(axes, numbers, MUTED)
         if len(everything) > MOST_TITLED:
             axes.plot(
-                [n.x for n in numbers], [n.y for n in numbers], color=shade, marker="o", markersize=3, linestyle="none"
+                [n.x for n in numbers],
+                [n.y for n in numbers],
+                color=shade,
+                marker=shape,
+                markersize=3,
+                linestyle="none",
             )
             continue
         for number in numbers:
             (mark,) = axes.plot(
-                [number.x], [number.y], color=shade, marker="o", markersize=4.5, linestyle="none", zorder=3
+                [number.x], [number.y], color=shade, marker=shape, markersize=4.5, linestyle="none", zorder=3
             )
             titles.give(mark, number.text, number.entry)
 
@@ -323,7 +345,7 @@ def draw_legend(canvas: Canvas, shown: Sequence[Series], figure: Figure) -> None
         if bars and series.role != "beside":
             handles.append(Patch(color=shade, linewidth=0))
             continue
-        handle = Line2D([], [], color=shade, marker="o", markersize=4)
+        handle = Line2D([], [], color=shade, marker=marker(series, shown), markersize=4)
         if bars:
             _beside_style(handle, beside.index(series.label), 11.0)
         handles.append(handle)

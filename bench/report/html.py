@@ -15,7 +15,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from bench.report.document import Entry, Figure, Picture, Report, Series, Table
+from bench.report.document import Entry, Figure, Picture, Report, Table
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -39,9 +39,8 @@ def render_html(report: Report) -> str:
     """The whole page as a text."""
     from markupsafe import Markup
 
-    from bench.report.inline import Drawings
+    from bench.report.inline import Drawings, symbol
     from bench.report.page_numbers import PageNumbers
-    from bench.report.palette import colour_of
 
     numbers, drawings = PageNumbers(report), Drawings()
 
@@ -60,9 +59,6 @@ def render_html(report: Report) -> str:
         known = figure.panel_marks[panel] if figure.panel_marks else ()
         return place(known[number], section) if number < len(known) else ""
 
-    def swatch(series: Series, figure: Figure) -> str:
-        return colour_of(series, figure.legend)
-
     style, script = page_style(report), page_script()
     names: dict[str, object] = {
         "policy": policy(style, script),
@@ -72,9 +68,17 @@ def render_html(report: Report) -> str:
         "panels": panels,
         "letters": lambda: Markup(drawings.letters),
         "data": lambda: Markup(numbers.script()),
-        "swatch": swatch,
+        "symbol": lambda series, figure: Markup(symbol(series, figure)),
     }
-    helpers: tuple[Callable[..., object], ...] = (widths, room_class, again, data_uri, picture_class, sayings)
+    helpers: tuple[Callable[..., object], ...] = (
+        breakable,
+        widths,
+        room_class,
+        again,
+        data_uri,
+        picture_class,
+        sayings,
+    )
     page = _environment().get_template("report.html")
     return page.render(report=report, **names, **{each.__name__: each for each in helpers})
 
@@ -124,6 +128,13 @@ def picture_class(picture: Picture) -> str:
     """The classes of a picture: its width on the screen, and whether its pixels are to be seen."""
     width = shown_width(picture)
     return f"px{width}{' small-picture' if width > picture.width else ''}"
+
+
+def breakable(text: str) -> Markup:
+    """A heading that a narrow column may break after `_`."""
+    from markupsafe import Markup, escape
+
+    return Markup("_<wbr>").join(escape(part) for part in text.split("_"))
 
 
 def room_class(width: int) -> str:

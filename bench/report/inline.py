@@ -11,10 +11,20 @@ from collections.abc import Callable, Mapping
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
-from bench.report.palette import TOKENS
+from bench.report.document import Figure, Series
+from bench.report.palette import TOKENS, colour_of, marker
 
 KEPT = frozenset({"svg", "g", "path", "use", "defs", "rect", "clipPath", "title"})
 """Elements of a drawing; anything else is left out."""
+SHAPES: Mapping[str, str] = {
+    "o": "M9 1.8a4.2 4.2 0 1 0 .01 0z",
+    "s": "M5.2 2.2h7.6v7.6h-7.6z",
+    "^": "M9 1.5l4.8 8.4h-9.6z",
+    "D": "M9 .8l5.2 5.2-5.2 5.2-5.2-5.2z",
+    "v": "M9 10.5l-4.8-8.4h9.6z",
+    "P": "M7.4 1.4h3.2v3h3v3.2h-3v3h-3.2v-3h-3v-3.2h3z",
+}
+"""The shapes of points in a legend, in a box of 18 by 12."""
 NUMBERS = frozenset({"d", "x", "y", "width", "height", "stroke-width", "stroke-dasharray"})
 """Attributes that hold lengths, which need no more than hundredths of a point."""
 LETTER = "DejaVu"
@@ -93,6 +103,24 @@ class Drawings:
 
     def _reference(self, name: str, prefix: str) -> str:
         return self._letters[name][0] if name in self._letters else f"{prefix}-{name}"
+
+
+def symbol(series: Series, figure: Figure) -> str:
+    """How a legend shows a series: as its bar, its stroke across a bar, its line, or its points."""
+    shown = figure.legend
+    paint = f"var(--fig-{colour_of(series, shown)})"
+    looks = {panel.look for panel in figure.panels}
+    beside = [each.label for each in shown if each.role == "beside"]
+    shape = f'<path fill="{paint}" d="{SHAPES[marker(series, shown)]}"/>'
+    if "bars" in looks:
+        shape = f'<path fill="{paint}" d="M1 1h16v10h-16z"/>'
+        if series.role == "beside":
+            line = "M1 4.5h16v3h-16z" if series.label == beside[0] else SHAPES["D"]
+            shape = f'<path fill="{paint}" d="{line}"/>'
+    elif "lines" in looks:
+        dashes = ' stroke-dasharray="4 2.5"' if series.role == "paper" else ""
+        shape = f'<path stroke="{paint}" stroke-width="1.8"{dashes} d="M0 6h18"/>{shape}'
+    return f'<svg class="swatch" viewBox="0 0 18 12" aria-hidden="true">{shape}</svg>'
 
 
 def _local(name: str) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bench.report.document import Figure, Panel
-from bench.report.draw import LEGEND_INCHES, PANEL_INCHES, Titles, draw_legend, draw_panel
+from bench.report.draw import LEGEND_INCHES, PANEL_INCHES, Titles, draw_legend, draw_panel, panel_inches
 from bench.report.svg import settings
 
 if TYPE_CHECKING:
@@ -26,7 +26,9 @@ def legend_pdf(figure: Figure) -> bytes:
 
 
 def _panel(figure: Figure, panel: Panel) -> bytes:
-    return _page(PANEL_INCHES, lambda canvas: draw_panel(canvas.add_subplot(facecolor="none"), figure, panel, Titles()))
+    return _page(
+        panel_inches(figure), lambda canvas: draw_panel(canvas.add_subplot(facecolor="none"), figure, panel, Titles())
+    )
 
 
 def _page(inches: tuple[float, float], draw: Callable[[Canvas], None]) -> bytes:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape, quoteattr
 
 from bench.report.document import Entry, Figure, Panel
-from bench.report.draw import LEGEND_INCHES, PANEL_INCHES, Titles, draw_legend, draw_panel
+from bench.report.draw import LEGEND_INCHES, Titles, draw_legend, draw_panel, panel_inches
 from bench.report.palette import INK, MUTED
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _own_ids(svg: str, prefix: str) -> str:
 def _panel_svg(figure: Figure, panel: Panel) -> tuple[str, tuple[Entry | None, ...]]:
     """One panel as an SVG element without background, and the numbers behind its marks."""
     titles = Titles()
-    with _canvas(figure.id, PANEL_INCHES) as canvas:
+    with _canvas(figure.id, panel_inches(figure)) as canvas:
         axes = canvas.add_subplot(facecolor="none")
         draw_panel(axes, figure, panel, titles)
         label = f"{figure.caption}: {panel.title}" if panel.title else figure.caption
@@ -77,7 +77,7 @@ def _panel_svg(figure: Figure, panel: Panel) -> tuple[str, tuple[Entry | None, .
 
 def _composed(figure: Figure, parts: Sequence[str]) -> str:
     """All panels and the legend in one document, on white."""
-    width, height = (72 * inches for inches in PANEL_INCHES)
+    width, height = (72 * inches for inches in panel_inches(figure))
     columns = 2 if len(parts) == 4 else min(COLUMNS, len(parts))
     rows = math.ceil(len(parts) / columns)
     pieces = [

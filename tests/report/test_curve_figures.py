@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bench.report.document import Figure
+from bench.report.draw import MOST_FOUND
 from bench.report.figures import build_figure
 from bench.report.grids import Measured
 from bench.report.svg import drawn
@@ -154,7 +155,9 @@ def test_a_long_row_is_a_line_without_a_mark_for_each_value(measured: MakeMeasur
             known = record.metric == "training_loss"
             yield replace(record, values=tuple(1 / (1 + i) for i in range(500))) if known else record
 
-    svg = drawn(figure(measured, long, x_value=None)).svg
+    found = figure(measured, long, x_value=None)
+    svg = drawn(found).svg
 
-    assert "<title>" not in svg
-    assert len(svg) < 60_000
+    # Some of them can still be pointed at, unseen.
+    assert 0 < svg.count("<title>") <= sum(len(panel.series) for panel in found.panels) * (MOST_FOUND + 2)
+    assert len(svg) < 90_000

@@ -215,8 +215,8 @@ class Shape(HTMLParser):
         self.feed(PICTURE.sub("<svg></svg>", text))  # what is inside of pictures is checked as XML
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        # A column has a width only when it has intervals or marks.
-        self.elements.append((tag, tuple(name for name, _ in attrs if name != "style")))
+        if tag != "wbr":  # where a heading may be broken
+            self.elements.append((tag, tuple(name for name, _ in attrs)))
 
 
 def rotated(start: int) -> Texts:

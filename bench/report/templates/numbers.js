@@ -41,7 +41,7 @@ function showNumber(n, shown, where) {
 /** One cell, folded; the first is open where it is alone. */
 function cellDetails([name, factors, facts], index, count) {
   const { texts } = data();
-  const role = count > 1 ? [make("b", {}, index ? "Reference" : "Measured")] : [];
+  const role = count > 1 ? [make("b", {}, index ? "Reference" : "Measured"), " "] : [];
   const found = make("details", {}, make("summary", {}, ...role, texts[name]), factList([...pairs(factors), ...pairs(facts)]));
   found.open = count === 1;
   return found;

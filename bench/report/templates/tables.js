@@ -8,6 +8,7 @@ function workTable(section) {
   const name = words(section.querySelector(".number"));
   const field = make("input", { type: "search", placeholder: "Filter rows", "aria-label": `Filter the rows of ${name}` });
   const count = make("p", { role: "status", "aria-live": "polite" });
+  const hint = make("p", { class: "hint" }, "Press a number to see where it comes from");
   const texts = rows.map((row) => row.textContent.toLowerCase());
   let order = "";
 
@@ -34,7 +35,7 @@ function workTable(section) {
       tell();
     });
   }
-  section.querySelector(".scroll").before(make("div", { class: "bar" }, field, count));
+  section.querySelector(".scroll").before(make("div", { class: "bar" }, field, count, hint));
   tell();
 }
 
