@@ -62,7 +62,7 @@ PREAMBLE = r"""\documentclass[a4paper]{article}
 \AddToHook{env/table/begin}{\footnotesize}
 \setlength{\emergencystretch}{3em}
 """
-_ANY = re.compile("|".join(map(re.escape, _SPECIAL)) + "|[^\x20-\x7e\u00a0-\u017f]")
+_ANY = re.compile("|".join(map(re.escape, [*_SPECIAL, *sorted(UNSET)])) + "|[^\x20-\x7e\u00a0-\u017f]")
 
 
 def latex_files(report: Report, stem: str) -> Mapping[str, str | bytes]:

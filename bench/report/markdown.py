@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 
 from bench.report.document import Claim, Entry, Fact, Facts, Failure, Figure, Report, Section, Table
 from bench.report.plain import listing
 
+LONGEST_STEM = 80
+"""Characters of a name in a file name, which often has two of them and may have 255 in all."""
 SHOWN_CELLS = 8
 """Cell ids of one failure that are written out."""
 
@@ -35,9 +38,12 @@ def picture_name(section: Section, figure: Figure, number: int) -> str:
     return f"{section.id}-{file_stem(figure.id)}-{number:02d}.png"
 
 
-def file_stem(name: str) -> str:
-    """A name as it can stand in a file name and in an address."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", name) or "figure"
+def file_stem(name: str, otherwise: str = "figure") -> str:
+    """A name as it can stand in a file name and in an address; a long one is cut and gets a hash, to stay its own."""
+    text = re.sub(r"[^A-Za-z0-9._-]", "-", name) or otherwise
+    if len(text) <= LONGEST_STEM:
+        return text
+    return f"{text[: LONGEST_STEM - 9]}-{sha256(name.encode('utf-8', 'backslashreplace')).hexdigest()[:8]}"
 
 
 def render_markdown(report: Report, stem: str) -> str:

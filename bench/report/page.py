@@ -22,7 +22,7 @@ from bench.report.figures import build_figure, figure_quantities
 from bench.report.grids import Measured
 from bench.report.html import html_files
 from bench.report.latex import latex_files
-from bench.report.markdown import markdown_files
+from bench.report.markdown import file_stem, markdown_files
 from bench.report.plain import clean, listing
 from bench.report.steadiness import unsteady
 from bench.report.svg import drawn
@@ -116,7 +116,7 @@ def build_section(
     quantities = _quantities(suite, results)
     behind = dict.fromkeys(entry.cells for entry in entries_of(tables, figures, claims))
     return Section(
-        id=_file_name(run.info.suite),
+        id=file_stem(run.info.suite, "run"),
         title=clean(suite.title if suite else run.info.suite, 300),
         subtitle=_subtitle(run, suite),
         highlights=_highlights(run, results),
@@ -142,11 +142,6 @@ def build_section(
             Fact("Make a page of this run", clean(f"bench report {path}")),
         ),
     )
-
-
-def _file_name(suite: str) -> str:
-    """The suite's name as it can stand in a file name and in an address."""
-    return re.sub(r"[^A-Za-z0-9._-]", "-", suite) or "run"
 
 
 def _subtitle(run: Run, suite: Suite | None) -> str:

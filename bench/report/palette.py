@@ -9,7 +9,8 @@ from bench.report.document import Series
 INK, MUTED, GRID, PAPER = "#1d2733", "#5d6977", "#e4e8ed", "#c3bdb0"
 SERIES = ("#0b66ad", "#a8391b", "#14a06c", "#a585b4", "#b98c2e", "#435064")
 """Blue, brick, green, mauve, ochre, slate. Under deuteranopia, protanopia and tritanopia (simulated as Machado et al.
-2009) any two are at least 20 apart in CIELAB, and each has a contrast of at least 3 to white."""
+2009) any two are at least 20 apart in CIELAB, and each has a contrast of at least 3 to white. So do those of dark
+pages, which stand in the page's style sheet."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 """matplotlib's names of the shapes of points: colour is never all that tells two series apart."""
 TOKENS: Mapping[str, str] = {

@@ -64,4 +64,4 @@ def listing(items: Iterable[str], most: int = 6) -> str:
 
 def factor_text(name: str, value: Scalar) -> str:
     """`skip_exponent = 2`."""
-    return f"{short(name)} = {label(value)}"
+    return f"{short(name)} = {label(value)}".strip()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from bench.passport import Passport, read_passport
@@ -21,7 +22,7 @@ def weights_page(folder: Path) -> str:
     files = sorted(folder.glob("*.safetensors"))
     rows = [_row(file, read_passport(file)) for file in files]
     pictures = [
-        f"**`{file.stem}`**\n\n![samples of {file.stem}]({folder.name}/{file.stem}.png)\n"
+        f"**`{_plain(file.stem)}`**\n\n![samples of {_plain(file.stem)}]({folder.name}/{_plain(file.stem)}.png)\n"
         for file in files
         if file.with_suffix(".png").is_file()
     ]
@@ -38,13 +39,19 @@ def replace_page(text: str, page: str) -> str:
     return before + page + after
 
 
+def _plain(text: str) -> str:
+    """A name of a stranger in letters that mean nothing to Markdown."""
+    return re.sub(r"[^\w.+-]+", "_", text, flags=re.ASCII)[:100].strip("_") or "-"
+
+
 def _row(file: Path, passport: Passport) -> str:
     loss = f"{passport.curve[-1][1]:.4f}" if passport.curve else "-"
     minutes = f"{passport.seconds / 60:.0f} min" if passport.seconds is not None else "-"
-    made_by = f"[{passport.recipe}](recipes/{passport.recipe})" if passport.recipe else "-"
+    made_by = f"[{_plain(passport.recipe)}](recipes/{_plain(passport.recipe)})" if passport.recipe else "-"
     size = f"{file.stat().st_size / 1e6:.2f} MB"
     steps = f"{passport.steps:,}" if passport.steps is not None else "-"
-    return f"| `{passport.name}` | {made_by} | {steps} | {loss} | {minutes} | {size} | `{passport.sha256[:12]}` |"
+    name, digest = _plain(passport.name), _plain(passport.sha256[:12])
+    return f"| `{name}` | {made_by} | {steps} | {loss} | {minutes} | {size} | `{digest}` |"
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,14 +18,14 @@ from markdown_it import MarkdownIt
 from bench.report.csv import TRIGGERS, render_claims, render_csv
 from bench.report.document import Report
 from bench.report.html import render_html
-from bench.report.latex import render_latex
+from bench.report.latex import escape, render_document, render_latex
 from bench.report.markdown import render_markdown
 from bench.report.page import build_section
 from bench.report.plain import clean, label
 from bench.store.attempts import current
 from bench.store.files import Records, Run
 from bench.store.lines import DamagedLine
-from bench.store.record import Record, RunInfo, Status
+from bench.store.record import InputFile, Record, RunInfo, Status
 from bench.suite.schema import ClaimSpec, FigureSpec, Quantity, Suite, TableSpec
 
 MARKUP = (
@@ -126,19 +127,37 @@ FIELDS = (
     *("title", "note", "caption", "table note", "label", "figure caption", "factor name", "factor value", "cell"),
     *("metric", "warning", "reason", "origin", "source", "sha256", "fingerprint", "split", "paper", "cpu", "machine"),
     *("package", "version", "variable", "environment", "command", "path", "commit", "suite", "damage", "started"),
-    *("claim", "claim id"),
+    *("claim", "claim id", "unit", "ema", "steps", "noise", "input", "run", "suite path", "suite hash", "bench"),
+    *("artifact", "condition", "effort", "recipe", "picture caption", "report title"),
 )
+PNG = (
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\x9cc`\0\0\0\x02\0\x01H\xaf\xa4q"
+    b"\0\0\0\0IEND\xaeB`\x82"
+)
+"""One black pixel."""
+COMMAND = re.compile(r"(?<!\\)\\[a-zA-Z]+")
+LETTERS = "".join(map(chr, range(32, 0x2500)))
 PICTURE = re.compile(r"<svg\b.*?</svg>", re.DOTALL)
 Texts = Callable[[str], str]
 
 
 @pytest.fixture
-def build(plain_info: RunInfo, plain_records: tuple[Record, ...]) -> Callable[[Texts], Report]:
+def build(plain_info: RunInfo, plain_records: tuple[Record, ...], tmp_path: Path) -> Callable[[Texts], Report]:
     """build(text): a small report in which the text of every field is text(field)."""
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "0.png").write_bytes(PNG)
 
     def make(text: Texts) -> Report:
         factor, metric = f"model.{text('factor name')}", f"m{text('metric')}"
         found = [_spoiled(record, text, factor, metric) for record in plain_records]
+        found += [
+            replace(
+                _spoiled(record, text, factor, "samples"),
+                part="",
+                artifact="artifacts/0.png" if index == 0 else f"artifacts/a{text('artifact')}.png",
+            )
+            for index, record in enumerate(plain_records[::6])
+        ]
         dead = replace(found[0], cell="dead", part="p9r9", status=Status.FAILED, values=(), reason=f"r{text('reason')}")
         info = replace(
             plain_info,
@@ -149,13 +168,17 @@ def build(plain_info: RunInfo, plain_records: tuple[Record, ...]) -> Callable[[T
             machine={"cpu": f"cpu {text('cpu')}", f"fact {text('machine')}": f"v{text('machine')}", "logical_cores": 2},
             packages={f"p{text('package')}": f"v{text('version')}"},
             environment={f"OMP_{text('variable')}": f"e{text('environment')}"},
+            id=f"i{text('run')}",
+            suite_path=f"u{text('suite path')}",
+            suite_sha256=f"0{text('suite hash')}",
+            bench_version=f"0{text('bench')}",
         )
         records = Records(current([*found, dead]), (DamagedLine(3, f"torn {text('damage')}"),), 0)
         suite = _suite(text, factor, metric)
         section = build_section(
-            Run(Path("x"), info, records), suite, (), f"results/{text('path')}", (clean(text("damage")),)
+            Run(tmp_path, info, records), suite, (), f"results/{text('path')}", (clean(text("damage")),)
         )
-        return Report(section.title, (section,), "bench 0.1.0")
+        return Report(clean(f"t{text('report title')}", 300), (section,), "bench 0.1.0")
 
     return make
 
@@ -168,6 +191,10 @@ def _spoiled(record: Record, text: Texts, factor: str, metric: str) -> Record:
         "data.fingerprint": f"f{text('fingerprint')}",
         "data.split": f"t{text('split')}",
         "paper": f"p{text('paper')}",
+        # A passport is JSON: nothing keeps a stranger from putting texts where numbers belong.
+        "weights.ema": f"e{text('ema')}",
+        "weights.steps": f"s{text('steps')}",
+        "first_noise.sha256": f"n{text('noise')}",
     }
     return replace(
         record,
@@ -176,6 +203,11 @@ def _spoiled(record: Record, text: Texts, factor: str, metric: str) -> Record:
         factors={"model": "skip-unet", factor: f"{record.factors['model.skip']}{text('factor value')}"},
         subject=subject,
         warnings=(f"w{text('warning')}",),
+        unit=f"u{text('unit')}",
+        conditions={**record.conditions, f"c{text('condition')}": f"c{text('condition')}"},
+        inputs=(InputFile(f"/x/{text('input')}", 1, 1, f"h{text('input')}"),),
+        effort={f"e{text('effort')}": 1},
+        at={"fingerprint": f"f{text('recipe')}", "n": 10},
     )
 
 
@@ -190,6 +222,7 @@ def _suite(text: Texts, factor: str, metric: str) -> Suite:
     figure = FigureSpec(
         id="f", caption=f"f{text('figure caption')}", kind="bars", value=quantity, x=factor, beside=(quantity,)
     )
+    shown = FigureSpec(id="g", caption=f"g{text('picture caption')}", kind="images", value=Quantity(metric="samples"))
     claim = ClaimSpec(
         id=f"i{text('claim id')}", sentence=f"s{text('claim')}", value=quantity, holds="<", than=1.0, where={}
     )
@@ -200,7 +233,7 @@ def _suite(text: Texts, factor: str, metric: str) -> Suite:
         grid=(),
         metrics=(),
         tables=tables,
-        figures=(figure,),
+        figures=(figure, shown),
         claims=(claim,),
         notes=(f"n{text('note')}",),
     )
@@ -232,8 +265,14 @@ def check(build: Callable[[Texts], Report], texts: Texts) -> None:
     for svg in PICTURE.findall(page):
         tags = {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(svg).iter()}
         assert tags <= {"svg", "g", "path", "use", "defs", "rect", "clipPath", "title"}
+    (data,) = re.findall('<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert not set(data) & set("<>&") and json.loads(data)["numbers"]["value"]
+    assert page.count("<script") == page.count("</script") == 2
     assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200b\u2028\ud800-\udfff]", page)
     _check_markdown(render_markdown(report, "s"), render_markdown(plain, "s"))
+    document, expected = render_document(report, "s"), render_document(plain, "s")
+    assert document.count("\n") == expected.count("\n") and document.count("\\end{document}") == 1
+    assert set(COMMAND.findall(document)) <= {*COMMAND.findall(expected), *COMMAND.findall(escape(LETTERS))}
     rows = list(csv.reader(io.StringIO(render_claims(report.sections[0].claims)), strict=True))
     assert {len(row) for row in rows} == {12}
     assert not any(field.startswith(TRIGGERS) and not _number(field) for row in rows for field in row)
@@ -267,7 +306,7 @@ def _check_markdown(text: str, plain: str) -> None:
         "image",
         "text_special",
     }
-    assert sum(child.type == "image" for child in inline) == 1
+    assert sum(child.type == "image" for child in inline) == 2
     for kind in ("strong_open", "em_open"):
         assert sum(child.type == kind for child in inline) == sum(
             child.type == kind for token in expected for child in token.children or ()

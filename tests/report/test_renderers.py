@@ -22,7 +22,7 @@ from bench.report.csv import render_csv
 from bench.report.document import Entry, Footnote, Line, Report, Row, Table
 from bench.report.html import page_script, render_html
 from bench.report.latex import render_latex
-from bench.report.markdown import code, code_block, escape, markdown_files, render_markdown, render_table
+from bench.report.markdown import code, code_block, escape, file_stem, markdown_files, render_markdown, render_table
 from bench.store.record import Record, Status
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -98,6 +98,14 @@ def test_markdown_shows_texts_as_they_are(text: str, shown: str) -> None:
     assert escape(text) == shown
 
 
+def test_names_of_files_are_short_and_stay_different() -> None:
+    long = ["x" * 300, "x" * 301, "x" * 299 + "/"]
+    stems = [file_stem(name) for name in long]
+
+    assert file_stem("a/b c") == "a-b-c" and file_stem("") == "figure" and file_stem("", "run") == "run"
+    assert len(set(stems)) == 3 and {len(stem) for stem in stems} == {80}
+
+
 def test_code_is_fenced_by_more_backticks_than_it_holds() -> None:
     assert code("a`b") == "``a`b``"
     assert code("`a`") == "`` `a` ``"
@@ -152,6 +160,12 @@ def test_no_text_of_a_csv_is_a_formula_but_negative_numbers_stay_numbers(start: 
 def test_latex_prints_special_characters() -> None:
     assert latex.escape("a_b & 50 % {x} $y$ ~ ^ # \\") == (
         r"a\_b \& 50 \% \{x\} \$y\$ \textasciitilde{} \textasciicircum{} \# \textbackslash{}"
+    )
+
+
+def test_latex_names_the_letters_that_its_fonts_lack() -> None:
+    assert latex.escape("Fréchet \u03c3 ≥ 漢 \u017f 😀") == (
+        r"Fréchet $\sigma$ $\ge$ \texttt{U+6F22} \texttt{U+017F} \texttt{U+1F600}"
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
-from bench.passport import file_sha256, read_passport
+from bench.passport import Passport, file_sha256, read_passport, write_passport
 from bench.quality.classifier_recipe import is_classifier, parse_classifier
 from bench.registry import load_builtins
 from bench.train.page import BEGIN, END, replace_page, weights_page
@@ -36,6 +38,40 @@ def test_shipped_weights_are_the_ones_their_passport_and_recipe_name(path: Path)
     else:
         assert passport.recipe_sha256 == recipe_fingerprint(read_recipe(recipe))
         assert path.with_suffix(".png").is_file()
+
+
+@pytest.mark.parametrize(
+    "nasty",
+    [
+        "<script>alert(1)</script>",
+        "a | b",
+        "`x`",
+        "](javascript:alert(1))",
+        "a\n# b",
+        "\u202ex",
+        "__b__",
+        "",
+        "x" * 999,
+    ],
+)
+def test_texts_of_a_strangers_passport_stay_texts(tmp_path: Path, nasty: str) -> None:
+    file = tmp_path / "w.safetensors"
+    file.write_bytes(b"x")
+    text = {"name": nasty, "sha256": nasty, "recipe": nasty, "model": nasty, "format": nasty, "data": nasty}
+    shipped = asdict(read_passport(WEIGHTS[0]))
+    write_passport(Passport(**{**shipped, **text, "probe": None}), file)
+
+    (row,) = [line for line in weights_page(tmp_path).splitlines() if line.startswith("| `")]
+    inline = MarkdownIt("gfm-like", {"linkify": False}).parse(
+        f"| a | b | c | d | e | f | g |\n|---|---|---|---|---|---|---|\n{row}"
+    )
+    kinds = [child.type for token in inline for child in token.children or ()]
+
+    assert sum(token.type == "td_open" for token in inline) == 7
+    assert set(kinds) <= {"text", "code_inline", "link_open", "link_close"}
+    assert all(
+        c.attrs["href"].startswith("recipes/") for t in inline for c in t.children or () if c.type == "link_open"
+    )
 
 
 def test_a_document_without_a_place_for_the_page_is_refused() -> None:
