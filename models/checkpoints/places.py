@@ -99,6 +99,8 @@ def _package() -> Path:
 
 def _shipped(name: str) -> Found:
     if not shipped_path(name).is_file():
-        raise MissingWeights(f"{shipped_path(name)}: the shipped weights are not there; make them with `bench train {name}`")
+        raise MissingWeights(
+            f"{shipped_path(name)}: the shipped weights are not there; make them with `bench train {name}`"
+        )
     # Some installers lay packages out as links; whoever installed the package vouches for them.
     return Found(shipped_path(name).resolve(), name)

@@ -97,7 +97,14 @@ def test_writing_never_shows_minus_zero_and_reads_back_within_the_interval(value
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(4.2, "4.200 s"), (38.4, "38 s"), (192, "3 min 12 s"), (7_500, "2 h 05 min"), (59.7, "1 min 00 s"), (1e6, "11 days 13 h")],
+    [
+        (4.2, "4.200 s"),
+        (38.4, "38 s"),
+        (192, "3 min 12 s"),
+        (7_500, "2 h 05 min"),
+        (59.7, "1 min 00 s"),
+        (1e6, "11 days 13 h"),
+    ],
 )
 def test_lengths_of_time_are_for_people(seconds: float, text: str) -> None:
     assert units.duration(seconds) == text
