@@ -33,6 +33,8 @@ PLANE_MARGIN = 0.16
 LONGEST_NAME = 26
 MOST_TITLED = 400
 """Marks of one panel that get a title of their own; of more, none does."""
+LARGE = 1e5
+"""Numbers of an axis from which on they are written with a prefix."""
 LONGEST_LABEL = 42
 LONGEST_TICK = 14
 CROWDED = 46
@@ -87,6 +89,9 @@ def draw_panel(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None
     if figure.y_range is not None:
         low, high = figure.y_range
         axes.set_ylim(low, high * 1.12 if panel.look == "steps" else high)
+    for axis, numeric in ((axes.xaxis, not panel.ticks), (axes.yaxis, True)):
+        if numeric and max(map(abs, axis.get_view_interval())) >= LARGE:
+            axis.set_major_formatter(lambda value, _: rounded(value))
     if panel.look == "steps":
         axes.set_yticks(range(int(axes.get_ylim()[1]) + 1))
     axes.set_xlabel(drawable(figure.x_label), labelpad=2)
@@ -351,6 +356,14 @@ def draw_legend(canvas: Canvas, shown: Sequence[Series], figure: Figure) -> None
         handles.append(handle)
     names = [drawable(series.label) for series in shown]
     canvas.legend(handles, names, loc="center left", bbox_to_anchor=(0.01, 0.5), ncols=min(8, len(shown)))
+
+
+def rounded(value: float) -> str:
+    """A large number of an axis: `8 M`, `250 k`."""
+    size = next(
+        (each for each in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")) if abs(value) >= each[0]), (1.0, "")
+    )
+    return f"{value / size[0]:g}{size[1]}".replace("-", "\N{MINUS SIGN}")
 
 
 def drawable(text: str, longest: int = LONGEST_LABEL) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bench.cli import main
 from bench.errors import UserError
 from bench.report.gather import gather
 from bench.report.page import render_report
@@ -95,3 +97,24 @@ def test_one_report_of_all_suites_in_every_format(results: Path, tmp_path: Path)
         assert f"report-figures/{name}-f-01.pdf" in texts and f"report-figures/{name}-f.svg" in texts
     assert text.startswith("# Both papers\n") and "<h1>Both papers</h1>" in page and r"\title{Both papers}" in tex
     assert "cannot be read, so its tables are not shown" in page
+
+
+def test_the_command_line_reports_a_results_folder_and_names_its_files(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert (
+        main(["report", str(results), "--out", str(out), "--format", "md", "--title", "Mine", "--all", "--json"]) == 0
+    )
+
+    written = json.loads(capsys.readouterr().out)["written"]
+    assert str(out / "report.md") in written and all(Path(path).is_file() for path in written)
+    text = (out / "report.md").read_text("utf-8")
+    assert text.startswith("# Mine\n") and text.count("\n## Suite aa\n") == 2
+    assert "aa-2-f.svg" in text
+
+
+def test_one_run_is_reported_into_its_own_folder(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(results / "xx"), "--format", "csv"]) == 0
+
+    assert capsys.readouterr().out.split() == [str(results / "xx" / OLD / "xx-t.csv")]

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from chromium import Chromium, Tab, found_browser
+from PIL import Image
 
-from bench.report.document import CellFacts, Entry, Fact, Figure, Line, Origin, Picture, Report, Row, Section, Table
+from bench.report.document import (
+    CellFacts,
+    Entry,
+    Fact,
+    Figure,
+    Line,
+    Look,
+    Origin,
+    Panel,
+    Picture,
+    Report,
+    Row,
+    Section,
+    Series,
+    Table,
+)
 from bench.report.html import render_html
 from bench.report.pictures import check_png
+from bench.report.svg import drawn
 
 MakeReport = Callable[..., Report]
 Open = Callable[..., Tab]
@@ -262,6 +281,27 @@ def test_a_drawing_is_one_stop_of_the_tab_key_and_its_marks_speak_under_focus(sh
     assert tab.ask("document.activeElement.getAttribute('class')") == "mark"
 
 
+@pytest.mark.parametrize("look", ["steps", "lines", "points", "plane"])
+def test_marks_of_every_kind_of_drawing_speak(show: Open, look: Look) -> None:
+    texts = (
+        ("stage 0: 1", "stage 0: 1", "stage 1: 2", "stage 1: 2")
+        if look == "steps"
+        else ("a: 1", "b: 2", "c: 3", "d: 1")
+    )
+    series = Series("s", "ours", (0.0, 0.5, 0.5, 1.0), (1.0, 1.0, 2.0, 2.0), texts=texts)
+    figure = drawn(Figure("f", "C", "x", "y", (Panel("", look, (series,)),), y_range=(0.0, 3.0)))
+    tab = show(Report("T", (section(figures=(figure,)),), "bench"))
+    said = list(dict.fromkeys(texts))
+
+    assert tab.all(".mark", "getAttribute('aria-label')") == said
+    tab.ask("document.querySelector('.mark').focus()")
+    tab.press("ArrowRight")
+    assert f"{tab.all('.tip span')[0]}: {tab.all('.tip strong')[0]}" == said[1]
+    tab.hover(f".mark[aria-label='{said[-1]}']")
+    assert f"{tab.all('.tip span')[0]}: {tab.all('.tip strong')[0]}" == said[-1]
+    assert tab.complaints() == []
+
+
 def test_a_picture_is_enlarged_turned_over_and_left_with_escape(show: Open, gallery: Report) -> None:
     tab = show(gallery)
     size = "document.querySelector('.viewer img').getBoundingClientRect().width"
@@ -311,6 +351,23 @@ def test_the_choice_of_a_reader_lasts(show: Open, times: Report) -> None:
     again = show(times, name="other.html")
     again.prefer("light")
     assert again.ask(BACKGROUND) == "rgb(20, 24, 29)"
+
+
+def brightness(png: bytes) -> tuple[float, float]:
+    """Mean and spread of all pixels, 0 to 255."""
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("L"), dtype=np.float64)
+    return float(pixels.mean()), float(pixels.std())
+
+
+def test_it_looks_light_and_dark_and_never_empty(show: Open, report: MakeReport) -> None:
+    tab = show(report())
+    seen = {}
+    for scheme in ("light", "dark"):
+        tab.prefer(scheme)
+        seen[scheme] = brightness(tab.picture())
+
+    assert seen["light"][0] > 220 and seen["dark"][0] < 60
+    assert all(spread > 10 for _, spread in seen.values())
 
 
 @pytest.mark.parametrize("width", [390, 1400])

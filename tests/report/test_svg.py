@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.report.document import Figure, Look, Panel, Series
-from bench.report.draw import convex_hull, drawable, pareto_front
+from bench.report.draw import convex_hull, drawable, pareto_front, rounded
 from bench.report.inline import Drawings
 from bench.report.palette import TOKENS, colour_of
 from bench.report.svg import drawn
@@ -118,6 +118,14 @@ def test_the_users_own_settings_of_matplotlib_do_not_matter(monkeypatch: pytest.
 
 def test_letters_that_the_font_lacks_become_squares() -> None:
     assert drawable("c = 2 漢") == "c = 2 \N{WHITE SQUARE}"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (8e6, "8 M"), (250_000.0, "250 k"), (-1.5e9, "\N{MINUS SIGN}1.5 G"), (12.5, "12.5"), (3e12, "3 T")],
+)
+def test_large_numbers_of_an_axis_have_a_prefix(value: float, text: str) -> None:
+    assert rounded(value) == text
 
 
 def test_long_labels_are_cut() -> None:
