@@ -260,7 +260,7 @@ def _suite_arguments(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("suite", metavar="SUITE", help="a YAML file, or the name of a built-in suite")
     verb.add_argument(
         "-k", dest="select", action="append", default=[], metavar="FACTOR=VALUE",
-        help="only cells with this factor, such as skip=zero; may be given several times",
+        help="only cells with this factor, such as skip=zero, or cell=HASH for one cell; may be given several times",
     )  # fmt: skip
     _plugins(verb)
     _data(verb)

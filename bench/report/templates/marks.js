@@ -1,5 +1,5 @@
-const NEAR = 28;
 /** Screen pixels from which a mark is found. */
+const NEAR = 28;
 const tip = make("div", { class: "tip", hidden: "" });
 
 /** Makes the marks of a drawing say what they stand for, under the pointer and under the keyboard's focus. */
