@@ -14,6 +14,7 @@ from bench.contracts import Restorer, ScheduleSpec, Weights
 from bench.registry import register_model
 from models.checkpoints.places import missing_weights
 from models.missing_u import PAPER_B
+from models.seeded import from_seed_0
 from models.shapes import Config, Schedule, Shape, shipped_name, sized
 
 if TYPE_CHECKING:
@@ -182,13 +183,9 @@ def _load(
     build: Callable[[], nn.Module], shape: Shape, weights: str, shipped: str | None, noise_schedule: Schedule
 ) -> Restorer:
     """Build the network from seed 0 and give it its weights."""
-    import torch
-
     from models.checkpoints.shipped import load_weights
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = build()
+    network = from_seed_0(build)
     image_shape = (shape.channels, shape.image_size, shape.image_size)
     loaded, inputs = load_weights(network, weights, shipped=shipped, image_shape=image_shape)
     return Restorer(network, ScheduleSpec(noise_schedule), loaded, image_shape, paper=PAPER_B, inputs=inputs)

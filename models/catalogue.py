@@ -11,6 +11,7 @@ from bench.errors import ParamError
 from bench.outlook import Stages
 from bench.registry import register_model
 from models.checkpoints.places import missing_weights
+from models.seeded import from_seed_0
 from models.skip_schedule import num_skipped_levels
 
 if TYPE_CHECKING:
@@ -65,15 +66,11 @@ def ddpm_unet(config: Config = "digits", weights: str = "shipped") -> Denoiser:
     weights: `shipped` (digits only), the name of a shipped checkpoint or of a download (`ddpm-cifar10`), `random` (may
     be timed, never scored), or the path of a checkpoint, from here or from the data root.
     """
-    import torch
-
     from models.checkpoints.shipped import load_weights
     from models.unet import UNet
 
     sizes = unet_sizes(config)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = UNet(sizes)
+    network = from_seed_0(lambda: UNet(sizes))
     loaded, inputs = load_weights(network, weights, shipped=_plain_name(config))
     shape = (sizes.in_channels, sizes.image_size, sizes.image_size)
     return Denoiser(network, shape, Prediction.EPSILON, ScheduleSpec(), loaded, paper=HO, inputs=inputs)
@@ -92,17 +89,13 @@ def skip_unet(
     download (`ddpm-cifar10`), `random`, or the path of a checkpoint of the plain U-Net's layout, from here or from the
     data root.
     """
-    import torch
-
     from models.checkpoints.shipped import load_weights
     from models.skip_unet import SkipUNet
 
     if skip_exponent < 0:
         raise ParamError(f"skip_exponent must be at least 0, got {skip_exponent}")
     sizes = unet_sizes(config)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = SkipUNet(sizes, skip, skip_exponent)
+    network = from_seed_0(lambda: SkipUNet(sizes, skip, skip_exponent))
     loaded, inputs = load_weights(network, weights, shipped=_skip_name(config, skip))
     shape = (sizes.in_channels, sizes.image_size, sizes.image_size)
     return Denoiser(

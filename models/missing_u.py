@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.contracts import Denoiser, Prediction, ScheduleSpec
 from bench.registry import register_model
 from models.checkpoints.places import missing_weights
+from models.seeded import from_seed_0
 from models.shapes import Config, Schedule, Shape, shipped_name, sized
 
 if TYPE_CHECKING:
@@ -220,13 +221,9 @@ def _load(
     noise_schedule: Schedule,
 ) -> Denoiser:
     """Build the network from seed 0, give it its weights, and say everything the walk must know."""
-    import torch
-
     from models.checkpoints.shipped import load_weights
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = build()
+    network = from_seed_0(build)
     image_shape = (shape.channels, shape.image_size, shape.image_size)
     predicts = Prediction(prediction)
     loaded, inputs = load_weights(network, weights, shipped=shipped, prediction=predicts, image_shape=image_shape)

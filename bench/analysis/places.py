@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.analysis.reduce import Estimate, reduce, reduce_against
-from bench.analysis.results import Point, Results, reference
+from bench.analysis.results import Point, Results, reference, varying
 from bench.analysis.samples import Missing
 from bench.suite.schema import Chosen, Quantity
 
@@ -23,7 +23,7 @@ def place(results: Results, points: Sequence[Point], quantity: Quantity) -> Esti
             return reduce(results, points[0], quantity)
         return Missing(
             "unclear",
-            f"{len(points)} cells belong here, which differ in {_listing(_differ(results, points))}; "
+            f"{len(points)} cells belong here, which differ in {_listing(varying(points))}; "
             "add it to the rows or the columns of this table",
             _ids(points),
         )
@@ -44,7 +44,7 @@ def choose(results: Results, points: Sequence[Point], chosen: Chosen) -> Point |
 
     Of equal ones the first is taken.
     """
-    differ = [name for name in _differ(results, points) if name != chosen.over]
+    differ = [name for name in varying(points) if name != chosen.over]
     if differ:
         more = f"{len(points)} cells belong here, which differ in {_listing(differ)} besides {chosen.over}"
         return Missing("unclear", f"{more}; add it to the rows or the columns of this table", _ids(points))
@@ -56,11 +56,8 @@ def choose(results: Results, points: Sequence[Point], chosen: Chosen) -> Point |
             where = f"{chosen.over} = {point.value(chosen.over)}" if point.has(chosen.over) else point.id
             return Missing(found.status, f"cannot choose: {chosen.by.metric} at {where}: {found.reason}", (point.id,))
         values.append(found.value)
-    ranked = sorted(range(len(points)), key=values.__getitem__)
-    if chosen.prefer == "lower":
-        return points[values.index(values[ranked[0]])]
-    if chosen.prefer == "higher":
-        return points[values.index(values[ranked[-1]])]
+    if chosen.prefer is not None:
+        return points[values.index(min(values) if chosen.prefer == "lower" else max(values))]
     assert chosen.at_most is not None  # the reader checked the two forms
     allowed = [value for value in values if value <= chosen.at_most]
     if not allowed:
@@ -69,11 +66,6 @@ def choose(results: Results, points: Sequence[Point], chosen: Chosen) -> Point |
             "unclear", f"no {chosen.over} has {chosen.by.metric} of at most {chosen.at_most:g}; {least}", _ids(points)
         )
     return points[values.index(max(allowed))]
-
-
-def _differ(results: Results, points: Sequence[Point]) -> list[str]:
-    """The factors in which these cells differ; what follows from another's name tells nothing more."""
-    return [name for name in results.factor_names() if len(results.values(name, points)) > 1]
 
 
 def _listing(names: Sequence[str]) -> str:

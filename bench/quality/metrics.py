@@ -197,10 +197,7 @@ def frechet(subject: Subject, choice: Choice, *, replicates: int, halves: bool, 
     )
     warnings = compared.warnings
     if compared.held_out is None and compared.data.split == "train":
-        warnings = (
-            *warnings,
-            "the training images are the only reference here: a model that copied them would score best",
-        )
+        warnings = (*warnings, TRAIN_ONLY)
     yield Measurement("frechet", "1", (distance.value,), compared.at("value"), artifact=artifact, warnings=warnings)
     if interval is not None:
         at = compared.at("replicates", method=interval.method)

@@ -15,18 +15,17 @@ from dataclasses import replace
 
 from bench.analysis.results import Key, Point, Results, as_key
 from bench.contracts import Scalar
-from bench.quality.score_names import HIGHER, SCORE_NAMES
 from bench.registry import METRICS, metric_spec
 from bench.report import words
 from bench.report.document import Entry, Footnote, Table
 from bench.store.record import Status
 from bench.suite.schema import Quantity, TableSpec
 from bench.verdict.decide import Better
+from bench.verdict.directions import SCORED, score_of
+from bench.verdict.directions import direction as direction_of_metric
 
 FLIPPED = frozenset({"time_saved", "speedup"})
 """More of these is less of what they are made of."""
-SCORED = frozenset({"final", "first", "best", "chosen", "judged", "noisy", "mean_best", "mean_chosen"})
-"""What `at.which` calls a score of the metric `denoising`; the others are steps and timesteps."""
 OUT = frozenset({Status.SKIPPED, Status.UNSUPPORTED})
 """What there is instead of a number that could not be had; it does not compete."""
 NOTE = Footnote(
@@ -102,10 +101,9 @@ def direction(quantity: Quantity) -> Better:
 
 
 def _of_metric(metric: str, at: Mapping[str, Scalar]) -> Better:
-    score = at.get("score")
-    if isinstance(score, str) and score in SCORE_NAMES:
-        return None if at.get("which") not in SCORED else "higher" if score in HIGHER else "lower"
-    return metric_spec(metric).better if metric in METRICS else None
+    if metric not in METRICS or (score_of(at) is not None and at.get("which") not in SCORED):
+        return None
+    return direction_of_metric(metric_spec(metric), at)
 
 
 def significantly_best(entries: Sequence[Entry], better: Better) -> int | None:

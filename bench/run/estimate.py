@@ -9,7 +9,7 @@ from functools import cache
 
 from bench.errors import BenchError
 from bench.registry import MODELS
-from bench.run.schedule import QUALITY_WORKERS
+from bench.run.schedule import QUALITY_WORKERS, together
 from bench.run.step_times import METRIC, KnownTimes, Network, StepTimes, distance, network_of
 from bench.suite.expand import expand
 from bench.suite.expressions import Expressions
@@ -98,7 +98,7 @@ def estimate(work: Workload, known: KnownTimes, processors: int) -> Estimate:
             seconds["drawing"] += part.images * _walk_s(calls, times)
         else:
             seconds["alone"] += _alone_s(part, calls, times)
-    at_once = max(1, processors // max((each.cell.conditions.threads for each in work.drawings), default=1))
+    at_once = together(max((each.cell.conditions.threads for each in work.drawings), default=1), processors)
     on_cpu = all(each.cell.conditions.device == "cpu" for each in work.drawings)
     workers = min(at_once, QUALITY_WORKERS, max(1, len(work.drawings))) if on_cpu else 1
     return Estimate(seconds["drawing"], seconds["alone"], workers, tuple(sources.values()), tuple(unknown.values()))

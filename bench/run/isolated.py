@@ -21,7 +21,7 @@ from bench.run.executor import Beginning, Dropped, Ended, Happening, Setting
 from bench.run.messages import CannotStart, Done, Event, Ready
 from bench.run.outcome import Circumstances, missed, utc_text
 from bench.run.process import WorkerProcess
-from bench.run.schedule import WorkerPlan
+from bench.run.schedule import WorkerPlan, together
 from bench.run.wall import utc_now
 from bench.store.files import LOGS
 from bench.store.record import Status
@@ -42,8 +42,8 @@ def side_by_side(plan: WorkerPlan, processors: int, memory_workers: int = MEMORY
     """How many workers with plans like this one run at the same time on so many processors."""
     if not plan.shares:
         return 1
-    together = max(1, processors // plan.threads)
-    return min(memory_workers, together) if plan.kind == "memory" else together
+    workers = together(plan.threads, processors)
+    return min(memory_workers, workers) if plan.kind == "memory" else workers
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,10 +83,14 @@ class WorkerPlan:
 
     @property
     def shares(self) -> bool:
-        """Whether another such worker may run at the same time: on the processor, only bytes or pictures are made."""
-        if self.device != "cpu":
-            return False
-        return self.kind == "quality" or (self.kind == "memory" and all(v.spec.unit == "bytes" for v in self.visits))
+        """Whether another such worker may run at the same time: on the processor, where no second is measured."""
+        timed = self.kind == "timing" or any(visit.spec.unit == "s" for visit in self.visits)
+        return self.device == "cpu" and not timed
+
+
+def together(threads: int, processors: int) -> int:
+    """How many workers of so many threads each have processors of their own."""
+    return max(1, processors // threads)
 
 
 def plan(cells: Sequence[Cell], seed: int, spec: Callable[[str], MetricSpec] = metric_spec) -> tuple[WorkerPlan, ...]:

@@ -57,11 +57,11 @@ def test_memory_gets_a_process_for_every_number(make_cell: MakeCell) -> None:
     assert [len(worker) for worker in visits(plan(cells(make_cell), 0), "memory")] == [1, 1, 1]
 
 
-def test_only_workers_that_count_bytes_or_make_pictures_may_run_beside_another(make_cell: MakeCell) -> None:
+def test_only_workers_that_measure_no_seconds_may_run_beside_another(make_cell: MakeCell) -> None:
     plans = {worker.kind: worker for worker in plan(cells(make_cell), 0)}
     on_cuda = plan([make_cell({}, ["fake-bytes"], conditions={"device": "cuda"})], 0)
 
-    assert {kind for kind, worker in plans.items() if worker.shares} == {"memory", "quality"}
+    assert {kind for kind, worker in plans.items() if worker.shares} == {"exact", "memory", "quality"}
     assert not on_cuda[0].shares
     (visit,) = plans["memory"].visits
     seconds = replace(visit, spec=replace(visit.spec, unit="s"))

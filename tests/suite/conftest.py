@@ -16,6 +16,9 @@ from bench.registry import (
     register_model,
     register_sampler,
 )
+from bench.suite.expand import expand
+from bench.suite.read import parse_suite
+from bench.suite.schema import Cell
 
 
 @pytest.fixture(autouse=True)
@@ -47,3 +50,17 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> None:
 
     @register_metric("blur", unit="1", better="lower", kind="quality")
     def blur(subject: Any, effort: Any, images: int) -> Any: ...
+
+
+@pytest.fixture
+def cells(toys: None) -> tuple[Cell, ...]:
+    """Two skips by two exponents by two samplers, and one plain network."""
+    return expand(
+        parse_suite(
+            "schema: 1\nsuite: toy\ntitle: T\nmetrics: [clock]\ngrid:\n"
+            "  - model: {name: net, skip: {each: [zero, copy]}, exponent: {each: [0, 2]}}\n"
+            "    sampler: {each: [{name: walk, clip: true}, {name: jump, clip: false}]}\n"
+            "  - {model: {name: plain, depth: 2}, conditions: {threads: 2}}\n",
+            "toy.yaml",
+        )
+    )

@@ -5,25 +5,9 @@ from itertools import combinations
 import pytest
 
 from bench.errors import UserError
-from bench.suite.expand import expand
 from bench.suite.expressions import Expressions
-from bench.suite.read import parse_suite
 from bench.suite.schema import Cell
 from bench.suite.select import select
-
-
-@pytest.fixture
-def cells(toys: None) -> tuple[Cell, ...]:
-    """Two skips by two exponents by two samplers, and one plain network."""
-    return expand(
-        parse_suite(
-            "schema: 1\nsuite: toy\ntitle: T\nmetrics: [clock]\ngrid:\n"
-            "  - model: {name: net, skip: {each: [zero, copy]}, exponent: {each: [0, 2]}}\n"
-            "    sampler: {each: [{name: walk, clip: true}, {name: jump, clip: false}]}\n"
-            "  - {model: {name: plain, depth: 2}, conditions: {threads: 2}}\n",
-            "toy.yaml",
-        )
-    )
 
 
 def test_expressions_select_exactly_each_cell_each_pair_and_each_three(cells: tuple[Cell, ...]) -> None:
