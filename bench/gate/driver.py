@@ -18,6 +18,7 @@ from bench.gate.setting import Setting
 from bench.gate.verdicts import time_verdict
 from bench.run.environment import machine, packages
 from bench.run.outcome import utc_text
+from bench.run.signals import stopped_by_signals
 from bench.run.wall import utc_now
 from bench.verdict.outcome import Comparison, Outcome, Verdict
 
@@ -39,12 +40,13 @@ def run_gate(asked: Asked, results: Path, tell: Callable[[str], None]) -> Outcom
     """Measure and judge. tell: told in plain sentences what goes on, never while something is timed.
 
     Raises UserError when the base is nowhere to be found or a side cannot be started, SaveError when nothing can be
-    written, and KeyboardInterrupt, with no process left behind.
+    written, and KeyboardInterrupt for Ctrl-C, SIGTERM and SIGHUP, with no process and no temporary file left behind.
     """
     started, begin = utc_text(utc_now()), time.monotonic()
     folder_of_gates = prepare(results)
     deadline = Deadline() if asked.time_limit_s is None else Deadline(begin + asked.time_limit_s)
-    with tempfile.TemporaryDirectory(prefix="bench-gate-", ignore_cleanup_errors=True) as folder:
+    temporary = tempfile.TemporaryDirectory(prefix="bench-gate-", ignore_cleanup_errors=True)
+    with stopped_by_signals(), temporary as folder:
         setting = Setting(asked, Path(folder))
         tell(f"base: {setting.base.tree.what}")
         tell(f"head: {setting.head.tree.what}")

@@ -20,9 +20,9 @@ PANEL_INCHES = (3.5, 2.45)
 ONLY_INCHES = (5.2, 2.9)
 """Of the only panel of a figure."""
 LEGEND_INCHES = 0.32
-LEFT, RIGHT = 0.55, 0.08
+LEFT, RIGHT = 0.62, 0.08
 """Inches beside the axes."""
-MOST_MARKED = 150
+MOST_MARKED = 60
 """Numbers of one line that are marked one by one; of more, only the line is drawn."""
 MOST_FOUND = 60
 """Numbers of a crowded line that a pointer can still find."""

@@ -10,6 +10,7 @@ from bench.analysis.samples import Missing
 from bench.report.document import Entry, Fact, Origin
 from bench.report.grids import Grid, Outcome, written
 from bench.report.plain import clean, factor_text, listing
+from bench.report.provenance import spread_text
 
 PLAIN_UNITS = ("", "1")
 """Of numbers that are shares or scores."""
@@ -52,7 +53,7 @@ def measured_origin(outcome: Estimate | Missing, name: str, meaning: str, printe
     ]
     if outcome.spread is not None:
         facts.append(
-            Fact("Spread of raw values", f"{100 * outcome.spread:.3g} % of their median (interquartile range)")
+            Fact("Spread of raw values", f"{spread_text(outcome.spread)} of their median (interquartile range)")
         )
     if outcome.recipe:
         told = [factor_text(name, value) for name, value in outcome.recipe.items()]

@@ -216,9 +216,14 @@ def spread_sentence(estimates: Sequence[Estimate]) -> str | None:
     spreads = [each.spread for each in estimates if each.spread is not None]
     if not spreads:
         return None
-    low, high = (f"{100 * value:.2g} %" for value in (min(spreads), max(spreads)))
+    low, high = (spread_text(value) for value in (min(spreads), max(spreads)))
     size = low if low == high else f"{low} to {high}"
     return f"Spread of the raw values of one cell: {size} of their median (interquartile range)."
+
+
+def spread_text(spread: float) -> str:
+    """`0.82 %`, `110 %`: two digits are more than a spread is known to."""
+    return f"{float(f'{100 * spread:.2g}'):g} %"
 
 
 def _range(values: Sequence[int]) -> str:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from types import FrameType
 
 from bench.errors import SaveError
 from bench.run.environment import available_processors, describe_run
@@ -22,6 +19,7 @@ from bench.run.opening import Opened, open_run
 from bench.run.outcome import Circumstances, missed, utc_text, withdrawn
 from bench.run.progress import Progress, QuietProgress, Step, counted
 from bench.run.schedule import Quantity, Visit, WorkerPlan, only, plan, unmet_need
+from bench.run.signals import stopped_by_signals
 from bench.run.wall import utc_now
 from bench.store.attempts import Key, current
 from bench.store.files import RECORDS_FILE, writing
@@ -62,7 +60,7 @@ def run_suite(
     info = describe_run(suite.suite, suite.source.name, text, command, started)
     holder = f"process {os.getpid()} ({command or 'bench run'}, since {started})"
     inputs = Inputs()
-    with _stopped_by_signals(), writing(results, suite.suite, holder) as folder:
+    with stopped_by_signals(), writing(results, suite.suite, holder) as folder:
         opened = open_run(folder, info, visits, inputs, resume=resume, note=progress.note)
         with LineWriter(opened.run.path / RECORDS_FILE) as writer:
             loop = _Loop(opened, plans, inputs, writer, progress)
@@ -237,25 +235,3 @@ class _Loop:
 def _absolute(plugin: str) -> str:
     """A plug-in as a worker can find it from any folder."""
     return str(Path(plugin).resolve()) if plugin.endswith(".py") else plugin
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that nothing is left half done or running."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        for number, handler in before.items():
-            if handler not in (signal.SIG_IGN, None):
-                signal.signal(number, stop)
-        yield
-    finally:
-        for number, handler in before.items():
-            if handler is not None:  # None: not set from Python, so not changed here either
-                signal.signal(number, handler)

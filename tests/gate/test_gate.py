@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -156,6 +158,54 @@ def test_a_process_that_dies_while_it_is_timed_leaves_its_cells_undecided(
     times = [each for each in found.comparison.verdicts if each.metric.startswith("time")]
     assert {each.outcome for each in times} == {Outcome.UNDECIDED}
     assert "the process ended with 7" in times[0].sentence
+
+
+INTERRUPTED = """
+from pathlib import Path
+from bench.gate.asked import Asked
+from bench.gate.driver import run_gate
+from bench.registry import load_plugins
+from bench.suite.expand import expand
+from bench.suite.read import read_suite
+
+load_plugins(["gate_plugin.py"])
+suite = read_suite("gate.yaml")
+asked = Asked(suite, expand(suite), "HEAD", plugins=("gate_plugin.py",), builder=%r)
+run_gate(asked, Path("results"), lambda text: print(text, flush=True))
+"""
+
+
+def command_lines() -> list[str]:
+    """Of all processes there are."""
+    found: list[str] = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # the process ended meanwhile
+            found.append(file.read_text(errors="replace"))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
+def test_a_gate_that_is_told_to_end_leaves_no_process_and_no_file(repository: Path, tmp_path: Path) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED % BUILDER],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith("on this machine"):
+        assert process.poll() is None
+    (folder,) = temporary.iterdir()
+
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+
+    assert "KeyboardInterrupt" in errors
+    assert list(temporary.iterdir()) == []
+    assert not any(str(folder) in command for command in command_lines())
 
 
 def test_a_base_that_is_nowhere_is_bad_input(repository: Path) -> None:
