@@ -13,6 +13,7 @@ from bench.errors import SuiteError
 from bench.gate import rule
 from bench.registry import metric_spec
 from bench.suite.schema import Cell, Suite
+from bench.suite.uses import all_metrics
 from bench.suite.yaml12 import Located, compose
 
 KEPT = ("schema", "suite", "title", "conditions", "effort", "seed", "grid")
@@ -54,6 +55,8 @@ def reduced(suite: Suite) -> str:
     if tree is None or not isinstance(tree.value, Mapping):
         raise SuiteError([f"{suite.source.name or suite.suite}: a gate needs a suite that was read from a file"])
     data = {key: plain(value) for key, value in tree.value.items() if key in KEPT}
+    for block in data.get("grid", ()):
+        block.pop("metrics", None)
     return json.dumps({**data, "metrics": ["parameters"]})
 
 
@@ -68,7 +71,7 @@ def plain(tree: Located) -> Any:
 
 def exact_metrics(suite: Suite) -> list[Mapping[str, Any]]:
     """Every exact metric of the suite as both sides are told: {name, params}, with the arguments that are written."""
-    found = {ref.name: dict(ref.params) for ref in suite.metrics if metric_spec(ref.name).kind == "exact"}
+    found = {ref.name: dict(ref.params) for ref in all_metrics(suite) if metric_spec(ref.name).kind == "exact"}
     for name in ALWAYS_EXACT:
         found.setdefault(name, {"counters": ("dispatch",)} if name == "macs" else {})
     return [

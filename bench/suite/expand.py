@@ -44,11 +44,11 @@ def expand(suite: Suite) -> tuple[Cell, ...]:
     """
     source = suite.source
     problems = list(shape_problems(pieces_of(suite), source))
-    metrics, wrong = _metrics(suite)
+    metrics, wrong = _metrics(suite.metrics, ("metrics",), source)
     problems += [*wrong, *metric_problems(suite), *published_problems(suite)]
     grid = []
     for index, block in enumerate(suite.grid):
-        checked, wrong = _check(block, ("grid", index), source)
+        checked, wrong = _check(block, ("grid", index), metrics, source)
         grid.append(checked)
         problems += wrong
     if problems:
@@ -57,7 +57,7 @@ def expand(suite: Suite) -> tuple[Cell, ...]:
     if count > MAX_CELLS:
         sentence = f"makes {count:,} cells; at most {MAX_CELLS:,} are planned; shorten an axis or split the suite"
         raise suite_error(source.name, [source.problem(("grid",), sentence)])
-    cells = _named(suite, _united(suite, grid, metrics))
+    cells = _named(suite, _united(suite, grid))
     problems = list(factor_problems(suite, known_factors(cells)))
     if problems:
         raise suite_error(source.name, problems)
@@ -83,6 +83,7 @@ class _CheckedBlock:
 
     parts: Mapping[str, tuple[CheckedRef, ...]]
     """Alternatives of each part, the parts in written order; `conditions` is one of them, as a nameless reference."""
+    metrics: tuple[Ref, ...]
 
     @property
     def count(self) -> int:
@@ -96,8 +97,10 @@ class _CheckedBlock:
             yield dict(zip(self.parts, combination, strict=True))
 
 
-def _check(block: Block, path: KeyPath, source: Source) -> tuple[_CheckedBlock, tuple[Problem, ...]]:
-    """The block against the registry, and every mistake in it."""
+def _check(
+    block: Block, path: KeyPath, metrics: tuple[Ref, ...], source: Source
+) -> tuple[_CheckedBlock, tuple[Problem, ...]]:
+    """The block against the registry, and every mistake in it. metrics: the suite's, for a block without its own."""
     parts: dict[str, list[CheckedRef]] = {}
     problems: list[Problem] = []
     for part, here, reference in references(block, path):
@@ -108,25 +111,28 @@ def _check(block: Block, path: KeyPath, source: Source) -> tuple[_CheckedBlock, 
     overrides = {name: value.each if isinstance(value, Each) else (value,) for name, value in block.conditions.items()}
     parts["conditions"] = [CheckedRef("", overrides, tuple(overrides))]
     written = sorted(parts, key=lambda part: source.problem((*path, part), "", at_key=True).position)
-    return _CheckedBlock({part: tuple(parts[part]) for part in written}), tuple(problems)
+    if block.metrics is not None:
+        metrics, wrong = _metrics(block.metrics, (*path, "metrics"), source)
+        problems += wrong
+    return _CheckedBlock({part: tuple(parts[part]) for part in written}, metrics), tuple(problems)
 
 
-def _metrics(suite: Suite) -> tuple[tuple[Ref, ...], tuple[Problem, ...]]:
-    """The suite's metrics with every argument filled in, and every mistake in them."""
+def _metrics(metrics: Sequence[Ref], path: KeyPath, source: Source) -> tuple[tuple[Ref, ...], tuple[Problem, ...]]:
+    """Metrics with every argument filled in, and every mistake in them."""
     found: list[Ref] = []
     problems: list[Problem] = []
-    for index, metric in enumerate(suite.metrics):
-        path = ("metrics", index)
-        checked, wrong = check_reference(METRICS, metric, path, suite.source)
+    for index, metric in enumerate(metrics):
+        here = (*path, index)
+        checked, wrong = check_reference(METRICS, metric, here, source)
         problems += wrong
         for ref in checked.refs() if checked is not None else ():
             if ref in found:
-                problems.append(suite.source.problem(path, f"the metric {ref.name!r} stands twice; remove one of them"))
+                problems.append(source.problem(here, f"the metric {ref.name!r} stands twice; remove one of them"))
             found.append(ref)
     return tuple(found), tuple(problems)
 
 
-def _united(suite: Suite, grid: Sequence[_CheckedBlock], metrics: tuple[Ref, ...]) -> tuple[Cell, ...]:
+def _united(suite: Suite, grid: Sequence[_CheckedBlock]) -> tuple[Cell, ...]:
     """The cells of all blocks, each once, without their ids."""
     conditions = suite.conditions.model_dump()
     found: dict[str, Cell] = {}
@@ -141,7 +147,7 @@ def _united(suite: Suite, grid: Sequence[_CheckedBlock], metrics: tuple[Ref, ...
                 conditions=Conditions.model_validate({**conditions, **parts["conditions"].params}),
                 seed=suite.seed,
                 factors=_factors(parts),
-                metrics=metrics,
+                metrics=block.metrics,
                 effort=suite.effort,
             )
             found.setdefault(identity(cell), cell)

@@ -58,11 +58,11 @@ class _Unfolder:
     def suite(self, tree: Located) -> Any:
         data = plain(tree)
         if isinstance(tree.value, Mapping):
-            grid, metrics = tree.value.get("grid"), tree.value.get("metrics")
+            grid = tree.value.get("grid")
             if grid is not None and isinstance(grid.value, tuple):
                 data["grid"] = tuple(self._block(block, ("grid", i)) for i, block in enumerate(grid.value))
-            if metrics is not None and isinstance(metrics.value, tuple):
-                data["metrics"] = tuple(self._metric(each, ("metrics", i)) for i, each in enumerate(metrics.value))
+            if "metrics" in tree.value:
+                data["metrics"] = self._metrics(tree.value["metrics"], ("metrics",))
         return data
 
     def _block(self, tree: Located, path: KeyPath) -> Any:
@@ -75,6 +75,8 @@ class _Unfolder:
                 block[key] = {name: self._factor(each, (*here, name)) for name, each in child.value.items()}
             elif key in PARTS and child.value is not None:
                 block[key] = self._references(child, here)
+            elif key == "metrics":
+                block[key] = self._metrics(child, here)
             else:
                 block[key] = plain(child)
         return block
@@ -105,6 +107,11 @@ class _Unfolder:
         else:
             self._note(name, path, f"expected text, got {kind(name.value)}")
         return UNREADABLE
+
+    def _metrics(self, tree: Located, path: KeyPath) -> Any:
+        if not isinstance(tree.value, tuple):
+            return plain(tree)
+        return tuple(self._metric(each, (*path, index)) for index, each in enumerate(tree.value))
 
     def _metric(self, tree: Located, path: KeyPath) -> Any:
         if isinstance(tree.value, Mapping):

@@ -61,6 +61,7 @@ def name_problems(parts: Iterable[Piece], source: Source) -> Iterator[Problem]:
             found = [(METRICS, path, part)]
         elif isinstance(part, Block):
             found = [(REGISTRIES[name], here, each) for name, here, each in references(part, path)]
+            found += [(METRICS, (*path, "metrics", index), each) for index, each in enumerate(part.metrics or ())]
         for registry, here, reference in found:
             if reference.name != UNREADABLE:
                 yield from check_reference(registry, reference, here, source)[1]

@@ -6,7 +6,7 @@ wrong and plug-ins are loaded already, wrong names are reported too, so that one
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -132,6 +132,9 @@ def _list_problems(data: Any, source: Source) -> Iterator[Problem]:
     for key, item in (("grid", "one block"), ("metrics", "one metric")):
         if data.get(key) == ():
             yield source.problem((key,), f"expected at least {item}, got an empty list")
+    for index, block in enumerate(data["grid"] if isinstance(data.get("grid"), tuple) else ()):
+        if isinstance(block, Mapping) and block.get("metrics") == ():
+            yield source.problem(("grid", index, "metrics"), "expected at least one metric, got an empty list")
     if isinstance(data.get("schema"), bool):
         yield source.problem(("schema",), f"expected 1, got {kind(data['schema'])}")
 

@@ -98,6 +98,8 @@ class Block(Frozen):
     """The reverse walk, for metrics that need one."""
     conditions: Mapping[str, Factor] = Field(default_factory=dict)
     """Overrides of the suite's conditions for this block; axes are allowed here too."""
+    metrics: tuple[Ref, ...] | None = None
+    """What is measured of this block's cells, instead of the suite's `metrics`: fewer images of a slow network, say."""
 
 
 Reduce = Literal["median", "mean", "min", "max", "total", "composed", "value"]
@@ -290,7 +292,7 @@ class Suite(Frozen):
     grid: tuple[Block, ...]
     """The cells: blocks are united, the axes inside a block multiplied, in written order. At most 10,000."""
     metrics: tuple[Ref, ...]
-    """What is measured of every cell."""
+    """What is measured of every cell; a block may have its own."""
     tables: tuple[TableSpec, ...] = ()
     """Tables of the report."""
     figures: tuple[FigureSpec, ...] = ()

@@ -11,7 +11,7 @@ import yaml
 from bench.contracts import Scalar, Value
 from bench.errors import did_you_mean
 from bench.suite.grammar import kind
-from bench.suite.schema import Cell, ClaimSpec, FigureSpec, Quantity, Suite, TableSpec
+from bench.suite.schema import Cell, ClaimSpec, FigureSpec, Quantity, Ref, Suite, TableSpec
 from bench.suite.shape import quantities
 from bench.suite.source import KeyPath, Problem
 
@@ -56,9 +56,16 @@ def same(left: Scalar, right: Scalar) -> bool:
     return left == right
 
 
+def all_metrics(suite: Suite) -> Iterator[Ref]:
+    """The suite's metrics and those of its blocks."""
+    yield from suite.metrics
+    for block in suite.grid:
+        yield from block.metrics or ()
+
+
 def metric_problems(suite: Suite) -> Iterator[Problem]:
     """Quantities whose metric the suite does not measure."""
-    measured = [metric.name for metric in suite.metrics]
+    measured = list(dict.fromkeys(ref.name for ref in all_metrics(suite)))
     for path, part in _parts(suite):
         for here, quantity in quantities(part, path):
             for place, metric in _metrics(quantity, here):

@@ -298,6 +298,14 @@ def test_both_sides_read_the_suite_without_its_tables_and_metrics(repository: Pa
     assert not again.tables and [metric.name for metric in again.metrics] == ["parameters"]
 
 
+def test_metrics_of_a_block_are_not_in_a_reduced_suite() -> None:
+    text = "schema: 1\nsuite: s\ntitle: T\ngrid: [{model: m, metrics: [latency]}]\nmetrics: [latency]\n"
+
+    (block,) = parse_suite(reduced(parse_suite(text, "s.yaml")), "r").grid
+
+    assert block.metrics is None
+
+
 def test_numbers_in_a_reduced_suite_keep_their_meaning() -> None:
     text = (
         "schema: 1\nsuite: s\ntitle: 'no'\nseed: 010\n"

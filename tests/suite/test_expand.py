@@ -109,6 +109,39 @@ def test_metrics_and_effort_are_not_identity(old: str, new: str) -> None:
     assert [cell.id for cell in before] == [cell.id for cell in after]
 
 
+def test_a_block_may_have_metrics_of_its_own() -> None:
+    first, second = cells_of(
+        "  - {model: net, data: dots}\n  - {model: net, metrics: [{name: count, images: 3}]}\n", "[clock, count]"
+    )
+
+    assert [ref.name for ref in first.metrics] == ["clock", "count"]
+    assert second.metrics == (Ref(name="count", params={"images": 3, "kind": "a"}),)
+
+
+def test_a_table_may_ask_for_what_one_block_measures() -> None:
+    table = "tables: [{id: t, caption: C, rows: model, values: [{metric: blur}]}]\n"
+
+    assert cells_of("  - {model: net, metrics: [{name: blur, images: 3}]}\n", rest=table)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "problem"),
+    [
+        ("[clok]", "toy.yaml:5:28: grid[0].metrics[0]: no metric named 'clok'"),
+        ("[{name: count, image: 3}]", "toy.yaml:5:42: grid[0].metrics[0].image:"),
+        ("[clock, clock]", "toy.yaml:5:35: grid[0].metrics[1]: the metric 'clock' stands twice"),
+        ("[]", "toy.yaml:5:27: grid[0].metrics: expected at least one metric, got an empty list"),
+        ("[{name: count, images: {each: [3, 4]}}]", "toy.yaml:5:50: grid[0].metrics[0].images: a metric has no axes"),
+    ],
+)
+def test_what_is_wrong_in_a_blocks_metrics_is_told_with_its_place(metrics: str, problem: str) -> None:
+    with pytest.raises(SuiteError) as caught:
+        cells_of(f"  - {{model: net, metrics: {metrics}}}\n")
+
+    (found,) = caught.value.problems
+    assert found.startswith(problem)
+
+
 def test_an_id_reads_as_what_varies_and_ends_in_the_hash_of_the_identity() -> None:
     cells = expand(parse_suite(SUITE, "toy.yaml"))
 
