@@ -75,7 +75,7 @@ metrics: [parameters, nfe]
 """
 
 
-def write_side(folder: Path, share: float, timesteps: str = "2") -> Path:
+def write_side(folder: Path, share: float, timesteps: str = "1") -> Path:
     folder.mkdir()
     (folder / "gate_plugin.py").write_text(PLUGIN.format(share=share))
     (folder / "gate.yaml").write_text(SUITE % timesteps)
