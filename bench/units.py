@@ -7,7 +7,7 @@ of them with no more figures than its interval supports.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +31,8 @@ MEANING = {
 WHOLE_UP_TO = 1e8
 """Counts below this are written digit by digit: a parameter count is a fingerprint."""
 
+LONG = 1e4
+"""In a prefix, from which on a number is long."""
 SMALLEST = 1e-300
 """Intervals narrower than this have no width."""
 MOST_DECIMALS = 6
@@ -70,6 +72,9 @@ class Scale:
 def choose_scale(values: Iterable[float], unit: str, style: Style = "auto") -> Scale:
     """The scale for numbers of one kind: the largest prefix that the median of them still fills.
 
+    The next larger one where the largest number would have more than four digits before its point, so that 0.15, 0.97,
+    6.1 and 301 ms stand below each other, and not 301,000 µs.
+
     unit: as stored (`s`, `bytes`, `MAC`, `1`, `x` for a factor, ...); decides when style is `auto`.
     """
     if style == "auto":
@@ -79,14 +84,15 @@ def choose_scale(values: Iterable[float], unit: str, style: Style = "auto") -> S
     if style == "percent":
         return Scale(0.01, "%", exact_decimals=2)
     if style == "seconds":
-        return Scale(*_prefix(SECONDS, middle))
+        return Scale(*_prefix(SECONDS, middle, sizes))
     if style == "bytes":
-        return Scale(*_prefix(BYTES, middle), whole=True)
+        return Scale(*_prefix(BYTES, middle, sizes), whole=True)
     if style == "mib":
-        return Scale(*_prefix(MIB, middle), whole=True)
+        return Scale(*_prefix(MIB, middle, sizes), whole=True)
     if style == "count":
-        prefixed = max(sizes, default=0.0) >= WHOLE_UP_TO
-        return Scale(*_prefix((*COUNTS, (1.0, "")), middle), whole=True) if prefixed else Scale(1.0, "", whole=True)
+        if max(sizes, default=0.0) < WHOLE_UP_TO:
+            return Scale(1.0, "", whole=True)
+        return Scale(*_prefix((*COUNTS, (1.0, "")), middle, sizes), whole=True)
     return Scale(1.0, TIMES if unit == "x" else "")
 
 
@@ -161,9 +167,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 86400:,} days {whole % 86400 // 3600} h"
 
 
-def _prefix(prefixes: tuple[tuple[float, str], ...], size: float) -> tuple[float, str]:
-    """The largest prefix that is not larger than the number; the smallest one for smaller numbers."""
-    return next((prefix for prefix in prefixes if size >= prefix[0]), prefixes[-1])
+def _prefix(prefixes: tuple[tuple[float, str], ...], middle: float, sizes: Sequence[float]) -> tuple[float, str]:
+    """The largest prefix that is not larger than the middle one, the smallest for smaller ones, or the next larger."""
+    filled = next((index for index, prefix in enumerate(prefixes) if middle >= prefix[0]), len(prefixes) - 1)
+    long = max(sizes, default=0.0) >= LONG * prefixes[filled][0]
+    return prefixes[max(0, filled - 1) if long else filled]
 
 
 def _round(value: float, decimals: int) -> str:

@@ -60,6 +60,16 @@ def test_the_unit_decides_the_scale(values: list[float], unit: str, style: units
     assert write(values[0], choose_scale(values, unit, style)) == first
 
 
+def test_a_row_that_reaches_far_takes_the_larger_prefix() -> None:
+    values = [0.00015, 0.00097, 0.301]
+
+    scale = choose_scale(values, "s")
+
+    assert [write(value, scale) for value in values] == ["0.1500 ms", "0.9700 ms", "301.0 ms"]
+    assert choose_scale([0.00015, 0.00097, 0.00999], "s").symbol == "µs"
+    assert choose_scale([20_000.0], "s").symbol == "s"
+
+
 def test_one_scale_serves_a_whole_row() -> None:
     scale = choose_scale([0.0005, 0.002, 0.003], "s")
 
