@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 
 PANEL_INCHES = (3.5, 2.45)
 ONLY_INCHES = (5.2, 2.9)
-"""Of the only panel of a figure."""
+"""Of the only panel of a figure, and of a plane."""
 LEGEND_INCHES = 0.32
 LEFT, RIGHT = 0.62, 0.08
 """Inches beside the axes."""
@@ -26,11 +25,23 @@ MOST_MARKED = 60
 """Numbers of one line that are marked one by one; of more, only the line is drawn."""
 MOST_FOUND = 60
 """Numbers of a crowded line that a pointer can still find."""
-NAME_HEIGHT = 0.065
-"""Of a point's name, as part of the spread of all points."""
+NAMES_INCHES = 1.8
+"""Beside a plane, for the names of its points."""
+NAME_HEIGHT = 0.062
+"""Of a point's name, as part of the height of the axes."""
+LEADER: Mapping[str, object] = {
+    "arrowstyle": "-",
+    "relpos": (0.0, 0.5),
+    "color": MUTED,
+    "linewidth": 0.5,
+    "alpha": 0.6,
+    "shrinkA": 1,
+    "shrinkB": 3,
+}
+"""The line from a name to its point."""
 PLANE_MARGIN = 0.16
 """Around all points of a plane, as part of their spread."""
-LONGEST_NAME = 26
+LONGEST_NAME = 28
 MOST_TITLED = 400
 """Marks of one panel that get a title of their own; of more, none does."""
 LARGE = 1e5
@@ -58,7 +69,8 @@ class Titles:
 
 def panel_inches(figure: Figure) -> tuple[float, float]:
     """Width and height of each panel."""
-    return ONLY_INCHES if len(figure.panels) == 1 else PANEL_INCHES
+    wide = len(figure.panels) == 1 or figure.panels[0].look == "plane"
+    return ONLY_INCHES if wide else PANEL_INCHES
 
 
 def draw_panel(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
@@ -68,7 +80,8 @@ def draw_panel(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None
     width, height = panel_inches(figure)
     top = height - (0.46 if panel.subtitle else 0.3 if panel.title else 0.12)
     bottom = 0.85 if crowded else 0.45
-    axes.set_position((LEFT / width, bottom / height, (width - LEFT - RIGHT) / width, (top - bottom) / height))
+    right = NAMES_INCHES if panel.look == "plane" else RIGHT
+    axes.set_position((LEFT / width, bottom / height, (width - LEFT - right) / width, (top - bottom) / height))
     look: Mapping[str, Callable[[Axes, Figure, Panel, Titles], None]] = {
         "bars": _bars,
         "steps": _steps,
@@ -230,34 +243,50 @@ def _plane(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
         )
         titles.give(mark, number.text, number.entry)
     axes.margins(PLANE_MARGIN)
-    spread = 72 * panel_inches(figure)[1] * axes.get_position().height / (1 + 2 * PLANE_MARGIN)
-    _name_points(axes, [(number.x, number.y, number.text.partition(":")[0]) for number, _ in numbers], spread)
+    _name_points(axes, [(number.x, number.y, number.text.partition(":")[0]) for number, _ in numbers])
 
 
-def _name_points(axes: Axes, points: Sequence[tuple[float, float, str]], spread: float) -> None:
-    """Each point's name beside it, towards the middle of the axes; names of one side are moved apart.
+def _name_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
+    """The names in a column beside the axes, as high as their points as far as there is room, each with a thin line."""
+    low, high = axes.get_ylim()
+    ordered = sorted(points, key=lambda point: point[1])
+    places = apart([(y - low) / (high - low) for _, y, _ in ordered], NAME_HEIGHT)
+    for (x, y, name), place in zip(ordered, places, strict=True):
+        axes.annotate(
+            drawable(name, LONGEST_NAME),
+            (x, y),
+            xytext=(1.04, place),
+            textcoords="axes fraction",
+            ha="left",
+            va="center",
+            fontsize=7,
+            color=INK,
+            arrowprops=dict(LEADER),
+            zorder=2,
+        )
 
-    spread: of all points upwards, in points of the page.
+
+def apart(wanted: Sequence[float], gap: float) -> list[float]:
+    """Places in [0, 1] in the same order, at least `gap` apart where that many fit, close to the wanted ones.
+
+    wanted: ascending.
     """
-    if not points:
-        return
-    xs, ys = [x for x, _, _ in points], [y for _, y, _ in points]
-    middle, height = (min(xs) + max(xs)) / 2, (max(ys) - min(ys)) or 1.0
-    for left in (True, False):
-        last = -math.inf
-        for x, y, name in sorted((point for point in points if (point[0] <= middle) == left), key=lambda p: p[1]):
-            last = max(y, last + NAME_HEIGHT * height)
-            axes.annotate(
-                drawable(name, LONGEST_NAME),
-                (x, y),
-                (6 if left else -6, (last - y) / height * spread),
-                textcoords="offset points",
-                ha="left" if left else "right",
-                va="center",
-                fontsize=6.2,
-                color=INK,
-                zorder=4,
-            )
+    gap = min(gap, 1 / max(1, len(wanted) - 1))
+    upwards = _pushed(wanted, gap)
+    downwards = [1 - place for place in reversed(_pushed([1 - place for place in reversed(wanted)], gap))]
+    return [(up + down) / 2 for up, down in zip(upwards, downwards, strict=True)]
+
+
+def _pushed(wanted: Sequence[float], gap: float) -> list[float]:
+    """Each moved up from the one below it as far as must be, and then down from 1 as far as must be."""
+    found: list[float] = []
+    for place in wanted:
+        found.append(max(place, found[-1] + gap if found else 0.0))
+    limit = 1.0
+    for index in reversed(range(len(found))):
+        found[index] = min(found[index], limit)
+        limit = found[index] - gap
+    return found
 
 
 def _points(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:

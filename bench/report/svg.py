@@ -78,7 +78,8 @@ def _panel_svg(figure: Figure, panel: Panel) -> tuple[str, tuple[Entry | None, .
 def _composed(figure: Figure, parts: Sequence[str]) -> str:
     """All panels and the legend in one document, on white."""
     width, height = (72 * inches for inches in panel_inches(figure))
-    columns = 2 if len(parts) == 4 else min(COLUMNS, len(parts))
+    most = 2 if len(parts) == 4 or figure.panels[0].look == "plane" else COLUMNS
+    columns = min(most, len(parts))
     rows = math.ceil(len(parts) / columns)
     pieces = [
         _placed(_own_ids(part, f"p{index}"), index % columns * width, index // columns * height, width, height)

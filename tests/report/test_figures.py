@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bench.report.document import Figure, Series
+from bench.report.draw import apart
 from bench.report.figures import build_figure, figure_quantities
 from bench.report.grids import Measured
 from bench.report.svg import drawn
@@ -185,6 +186,21 @@ def test_a_plane_has_its_hull_and_names_its_points_by_what_tells_the_models_apar
     assert len(texts) == 5
     assert texts[2].startswith("2: 4.017 T, 1.4")
     assert "2: 4.017 T" in figure.svg
+
+
+@pytest.mark.parametrize(
+    ("wanted", "places"),
+    [
+        ([0.1, 0.5, 0.9], [0.1, 0.5, 0.9]),
+        ([0.5, 0.5, 0.5], [0.25, 0.5, 0.75]),
+        ([0.9, 0.95, 1.0], [0.5, 0.75, 1.0]),
+        ([-0.2, 0.0], [0.0, 0.25]),
+        ([0.0] * 9, [index / 8 for index in range(9)]),
+        ([], []),
+    ],
+)
+def test_names_beside_a_plane_stand_apart(wanted: list[float], places: list[float]) -> None:
+    assert apart(wanted, 0.25) == pytest.approx(places)
 
 
 def test_the_quantities_of_a_figure_include_those_its_kind_implies() -> None:
