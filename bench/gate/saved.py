@@ -12,6 +12,7 @@ from typing import Any
 from bench.errors import SaveError
 from bench.gate.pairs import Unit
 from bench.gate.sequence import Course, Story
+from bench.store.files import probe
 from bench.suite.schema import Cell
 from bench.verdict.outcome import Verdict
 
@@ -22,11 +23,9 @@ FOLDER = "gates"
 def prepare(results: Path) -> Path:
     """The folder of gates, proved to be writable before anything is measured. Raises SaveError."""
     folder = results / FOLDER
-    probe = folder / f".probe-{secrets.token_hex(3)}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"probe")
-        probe.unlink()
+        probe(folder)
     except OSError as error:
         raise SaveError(f"{folder}: cannot be written to: {error.strerror or error}; use --results DIR") from error
     return folder

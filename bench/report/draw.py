@@ -7,7 +7,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from bench.report.document import Entry, Figure, Panel, Series
+from bench.report.geometry import apart, convex_hull, pareto_front
 from bench.report.palette import GRID, INK, MUTED, SERIES, colour, marker
+from bench.units import COUNTS
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -266,29 +268,6 @@ def _name_points(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None
         )
 
 
-def apart(wanted: Sequence[float], gap: float) -> list[float]:
-    """Places in [0, 1] in the same order, at least `gap` apart where that many fit, close to the wanted ones.
-
-    wanted: ascending.
-    """
-    gap = min(gap, 1 / max(1, len(wanted) - 1))
-    upwards = _pushed(wanted, gap)
-    downwards = [1 - place for place in reversed(_pushed([1 - place for place in reversed(wanted)], gap))]
-    return [(up + down) / 2 for up, down in zip(upwards, downwards, strict=True)]
-
-
-def _pushed(wanted: Sequence[float], gap: float) -> list[float]:
-    """Each moved up from the one below it as far as must be, and then down from 1 as far as must be."""
-    found: list[float] = []
-    for place in wanted:
-        found.append(max(place, found[-1] + gap if found else 0.0))
-    limit = 1.0
-    for index in reversed(range(len(found))):
-        found[index] = min(found[index], limit)
-        limit = found[index] - gap
-    return found
-
-
 def _points(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
     """A point for each cell, and the front that no cell beats in both quantities (both: lower is better)."""
     shown = figure.legend or panel.series
@@ -314,35 +293,6 @@ def _points(axes: Axes, figure: Figure, panel: Panel, titles: Titles) -> None:
                 [number.x], [number.y], color=shade, marker=shape, markersize=4.5, linestyle="none", zorder=3
             )
             titles.give(mark, number.text, number.entry)
-
-
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points that no other beats in both numbers, from left to right."""
-    found: list[tuple[float, float]] = []
-    for x, y in sorted(points):
-        if not found or y < found[-1][1]:
-            found.append((x, y))
-    return found
-
-
-def convex_hull(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The corners of the smallest convex polygon around all points, counter-clockwise from the leftmost one."""
-
-    def half(ordered: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-        found: list[tuple[float, float]] = []
-        for point in ordered:
-            while len(found) > 1 and _turn(found[-2], found[-1], point) <= 0:
-                found.pop()
-            found.append(point)
-        return found[:-1]
-
-    unique = sorted(set(points))
-    return unique if len(unique) < 3 else half(unique) + half(unique[::-1])
-
-
-def _turn(one: tuple[float, float], two: tuple[float, float], three: tuple[float, float]) -> float:
-    """Above 0 where the way over the three points turns left."""
-    return (two[0] - one[0]) * (three[1] - one[1]) - (two[1] - one[1]) * (three[0] - one[0])
 
 
 class Number(NamedTuple):
@@ -389,10 +339,9 @@ def draw_legend(canvas: Canvas, shown: Sequence[Series], figure: Figure) -> None
 
 def rounded(value: float) -> str:
     """A large number of an axis: `8 M`, `250 k`."""
-    size = next(
-        (each for each in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")) if abs(value) >= each[0]), (1.0, "")
-    )
-    return f"{value / size[0]:g}{size[1]}".replace("-", "\N{MINUS SIGN}")
+    prefixes = (*COUNTS, (1e3, "k"))
+    divisor, symbol = next((each for each in prefixes if abs(value) >= each[0]), (1.0, ""))
+    return f"{value / divisor:g} {symbol}".rstrip().replace("-", "\N{MINUS SIGN}")
 
 
 def drawable(text: str, longest: int = LONGEST_LABEL) -> str:

@@ -16,7 +16,6 @@ from bench.suite.expressions import Expressions
 from bench.suite.read import builtin_suites, builtin_text, read_suite
 from bench.suite.schema import Cell
 from bench.suite.select import CELL
-from bench.suite.uses import all_metrics
 from bench.suite.workload import Alone, Drawing, Workload, call_timesteps, stage_calls
 
 DRAWN_AT_ONCE = 64
@@ -180,10 +179,8 @@ def _target(cell: Cell, stages: frozenset[int], batch_size: int, nearer_than: in
 def _cells_of(suite: str) -> tuple[Cell, ...]:
     """The cells of a suite that ships; none where it does not measure step times, or needs a plug-in."""
     try:
-        parsed = read_suite(suite)
-        if not any(metric.name == METRIC for metric in all_metrics(parsed)):
-            return ()
-        return tuple(cell for cell in expand(parsed) if any(metric.name == METRIC for metric in cell.metrics))
+        cells = expand(read_suite(suite))
+        return tuple(cell for cell in cells if any(metric.name == METRIC for metric in cell.metrics))
     except BenchError:
         return ()
 

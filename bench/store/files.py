@@ -168,7 +168,7 @@ def writing(root: Path, suite: str, holder: str) -> Iterator[Path]:
     try:
         try:
             _lock(fd, folder)
-            _probe(folder)
+            probe(folder)
             os.ftruncate(fd, 0)
             os.pwrite(fd, holder.encode("utf-8", "backslashreplace"), 0)
         except OSError as error:
@@ -189,11 +189,11 @@ def _lock(fd: int, folder: Path) -> None:
         ) from None
 
 
-def _probe(folder: Path) -> None:
-    """Write, sync and remove a small file. Raises OSError."""
-    probe = folder / ".probe"
+def probe(folder: Path) -> None:
+    """Prove that a folder is writable: write, sync and remove a small file. Raises OSError."""
+    file = folder / ".probe"
     try:
-        fd = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
             if os.write(fd, bytes(PROBE_BYTES)) < PROBE_BYTES:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -201,7 +201,7 @@ def _probe(folder: Path) -> None:
         finally:
             os.close(fd)
     finally:
-        probe.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from bench.report.document import Figure, Series
-from bench.report.draw import apart
 from bench.report.figures import build_figure, figure_quantities
+from bench.report.geometry import apart
 from bench.report.grids import Measured
 from bench.report.svg import drawn
 from bench.store.record import Record, Status

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 import pytest
 
 from bench.report.document import Figure, Look, Panel, Series
-from bench.report.draw import convex_hull, drawable, pareto_front, rounded
+from bench.report.draw import drawable, rounded
+from bench.report.geometry import convex_hull, pareto_front
 from bench.report.inline import Drawings
 from bench.report.palette import TOKENS, colour_of
 from bench.report.svg import drawn
