@@ -16,6 +16,7 @@ RANK = {
     "units": 0,
     "version": 0,
     "contracts": 1,
+    "files": 1,
     "outlook": 1,
     "downloads": 1,
     "passport": 2,
@@ -38,7 +39,7 @@ RANK = {
     "cli": 8,
     "__main__": 9,
 }
-MODELS_MAY_IMPORT = {"contracts", "registry", "errors", "passport", "version", "downloads", "outlook"}
+MODELS_MAY_IMPORT = {"contracts", "files", "registry", "errors", "passport", "version", "downloads", "outlook"}
 EVERYWHERE = {("store", "suite.schema"), ("verdict", "quality.score_names")}
 """Pairs of rooms of one rank that share plain types and names: a cell is defined once, a score is named once."""
 
