@@ -2,7 +2,7 @@
 
 What is written appears whole or not at all, is on the disk when the block ends, and never goes through a link: in a
 cloned repository a link is an ordinary file, and one named like a file of ours would let a documented command overwrite
-any file of the user. What is read is a regular file of bounded size: a pipe would be waited for, and a device never ends.
+any file of the user. What is read is a regular file of bounded size: a pipe would be waited for, a device never ends.
 """
 
 from __future__ import annotations
