@@ -11,6 +11,7 @@ import errno
 import io
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +28,8 @@ MAX_TEXT_BYTES = 16 << 20
 ADVICE = "make room or choose another folder"
 
 _NO_UNNAMED_FILES = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
+_NO_LINKS = frozenset({errno.EPERM, errno.EXDEV, errno.ENOENT, errno.EOPNOTSUPP, errno.EACCES})
+_NO_FILE_OF_OURS = {errno.ELOOP, errno.ENXIO, errno.EISDIR}
 
 
 class NotAFile(OSError):
@@ -38,22 +41,28 @@ class TooLarge(OSError):
 
 
 @contextmanager
-def whole_file(path: Path, *, advice: str = ADVICE) -> Iterator[BinaryIO]:
+def whole_file(path: Path, *, root: Path | None = None, advice: str = ADVICE) -> Iterator[BinaryIO]:
     """A file in the making: the block writes it, and at its end it has the name `path`, in place of what had it before.
 
     Until then it has no name where the file system can do that, so that a kill leaves nothing behind. Missing folders
-    are made. advice: what the user can do when the disk does not take it. Raises SaveError then, also when the writer
-    in the block hid the reason in an exception of its own, as torch.save does.
+    are made. root: a folder that holds path; below it no folder on the way may be a link, as `own_folder` has it.
+    advice: what the user can do when the disk does not take it. Raises SaveError then, also when the writer in the
+    block hid the reason in an exception of its own, as torch.save does, or went on as if nothing had happened.
     """
     sink: _Sink | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if root is None:
+            own_folder(path.parent, advice=advice)
+        else:
+            own_folder(root, *path.parent.relative_to(root).parts, advice=advice)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with _unnamed_file(folder) as (descriptor, name):
                 sink = _Sink(descriptor, "wb", closefd=False)
                 with io.BufferedWriter(sink) as file:
                     yield cast(BinaryIO, file)
+                if sink.failure is not None:
+                    raise sink.failure
                 os.fsync(descriptor)
                 _give_name(folder, descriptor, name, path.name)
             os.fsync(folder)
@@ -69,10 +78,25 @@ def whole_file(path: Path, *, advice: str = ADVICE) -> Iterator[BinaryIO]:
         raise SaveError(f"{path}: cannot be written: {reason.strerror or reason}; {advice}") from error
 
 
-def write_whole(path: Path, content: str | bytes, *, advice: str = ADVICE) -> None:
-    """Write a file, UTF-8 where it is text, as `whole_file` does. Raises SaveError."""
-    with whole_file(path, advice=advice) as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+def write_whole(path: Path, content: str | bytes, *, root: Path | None = None, advice: str = ADVICE) -> None:
+    """Write a file as `whole_file` does. Text is UTF-8; half a character, which has none, is written as an escape.
+
+    Raises SaveError.
+    """
+    with whole_file(path, root=root, advice=advice) as file:
+        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+
+
+def prove_room(folder: Path, num_bytes: int) -> None:
+    """Write so many bytes into a folder, sync them and take them back. Raises OSError when it does not take them."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with _unnamed_file(descriptor) as (file, _):
+            if os.write(file, bytes(num_bytes)) < num_bytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file)
+    finally:
+        os.close(descriptor)
 
 
 class _Sink(io.FileIO):
@@ -93,13 +117,12 @@ def _unnamed_file(folder: int) -> Iterator[tuple[int, str]]:
     """A new file in an open folder, and its name, empty while it has none; what is not renamed by then is removed."""
     name = ""
     try:
-        descriptor = os.open(".", os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o666, dir_fd=folder)
+        descriptor = os.open(".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o666, dir_fd=folder)
     except OSError as error:
         if error.errno not in _NO_UNNAMED_FILES:
             raise
         name = _random_name()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(name, flags, 0o666, dir_fd=folder)
+        descriptor = _new_file(folder, name)
     try:
         yield descriptor, name
     finally:
@@ -109,13 +132,17 @@ def _unnamed_file(folder: int) -> Iterator[tuple[int, str]]:
                 os.unlink(name, dir_fd=folder)
 
 
+def _new_file(folder: int, name: str) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(name, flags, 0o666, dir_fd=folder)
+
+
 def _give_name(folder: int, descriptor: int, name: str, final: str) -> None:
     """Put an open file in the place of whatever is called `final`; a link of that name is replaced, not followed."""
-    if not name:
-        name = _random_name()
-        # Through /proc, because naming a descriptor directly needs a privilege (open(2), O_TMPFILE).
-        os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=folder, follow_symlinks=True)
     try:
+        if not name:
+            name = _random_name()
+            _name_unnamed(folder, descriptor, name)
         os.rename(name, final, src_dir_fd=folder, dst_dir_fd=folder)
     except OSError:
         with suppress(FileNotFoundError):
@@ -123,31 +150,70 @@ def _give_name(folder: int, descriptor: int, name: str, final: str) -> None:
         raise
 
 
+def _name_unnamed(folder: int, descriptor: int, name: str) -> None:
+    """Give an unnamed file a name, or make a copy of that name where the system does not link such files."""
+    try:
+        # Through /proc, because naming a descriptor directly needs a privilege (open(2), O_TMPFILE).
+        os.link(f"/proc/self/fd/{descriptor}", name, dst_dir_fd=folder, follow_symlinks=True)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        with os.fdopen(_new_file(folder, name), "wb") as copy, os.fdopen(os.dup(descriptor), "rb") as content:
+            shutil.copyfileobj(content, copy, PIECE)
+            copy.flush()
+            os.fsync(copy.fileno())
+
+
 def _random_name() -> str:
     return f".{secrets.token_hex(8)}.partial"
 
 
-def own_folder(root: Path, *parts: str) -> Path:
+def own_folder(root: Path, *parts: str, advice: str = ADVICE) -> Path:
     """The folder `root/parts...`, made where it is missing. Below root nothing may be a link, so that what is written
     there lies there.
 
-    Raises SaveError naming the first part that is a link or a file, or that cannot be made.
+    advice: what the user can do when the disk does not take it. Raises SaveError naming the first part that is a link
+    or a file, or that cannot be made.
     """
     folder = root
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not root.is_dir():
+            _make_folder(root)
         for part in parts:
+            if part in ("", ".", "..") or "/" in part:
+                raise SaveError(f"{root}: {part!r} is not the name of a folder in there")
             folder /= part
-            with suppress(FileExistsError):
+            try:
                 folder.mkdir()
-            if not stat.S_ISDIR(folder.lstat().st_mode):
-                raise SaveError(
-                    f"{folder}: is {kind_of(folder.lstat())}, expected a folder of its own; remove it or use another "
-                    "results folder"
-                )
+            except FileExistsError:
+                if not stat.S_ISDIR((status := folder.lstat()).st_mode):
+                    raise _in_the_way(folder, status) from None
+            else:
+                sync_folder(folder.parent)
     except OSError as error:
-        raise SaveError(f"{folder}: cannot be made: {error.strerror or error}; {ADVICE}") from error
+        raise SaveError(f"{folder}: cannot be made: {error.strerror or error}; {advice}") from error
     return folder
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise _in_the_way(folder, folder.lstat()) from None
+
+
+def _in_the_way(path: Path, status: os.stat_result) -> SaveError:
+    return SaveError(f"{path}: is {kind_of(status)}, expected a folder of its own; remove it or choose another folder")
+
+
+def sync_folder(path: Path) -> None:
+    """Make names in a folder survive a power cut. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_own(path: Path, flags: int) -> int:
@@ -158,8 +224,8 @@ def open_own(path: Path, flags: int) -> int:
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise NotAFile(errno.ELOOP, f"{path.name} is a symbolic link, expected a file; remove it") from error
+        if error.errno in _NO_FILE_OF_OURS:
+            raise NotAFile(error.errno, f"{path.name} is {kind_of(path.lstat())}, expected a regular file") from error
         raise
     return _checked(path, descriptor)
 

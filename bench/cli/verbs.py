@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from bench.cli.text import print_json, print_line, print_table
 from bench.cli.verdicts import check, compare
 from bench.contracts import Value
 from bench.errors import ExitCode, UserError
+from bench.files import own_folder
 from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS, Registry, check_params, load_plugins
 
 if TYPE_CHECKING:
@@ -83,8 +84,12 @@ def report(options: argparse.Namespace) -> int:
 
     load_plugins()
     runs = gather(options.results, everything=options.all)
-    out = options.out or (runs[0] if len(runs) == 1 else Path("reports"))
-    written = render_report(runs, out, tuple(options.format.split(",")), title=options.title or "")
+    written = render_report(
+        runs,
+        options.out or _report_folder(runs, options.results),
+        tuple(options.format.split(",")),
+        title=options.title or "",
+    )
     if options.json:
         print_json({"written": [str(path) for path in written]})
     for path in () if options.json else written:
@@ -255,6 +260,17 @@ def _suite_and_cells(options: argparse.Namespace) -> tuple[Suite, tuple[Cell, ..
     suite = read_suite(options.suite)
     check_report(suite)
     return suite, select(expand(suite), options.select)
+
+
+def _report_folder(runs: Sequence[Path], paths: Sequence[Path]) -> Path:
+    """Where a report goes that was not told where: into its run's folder, or into `reports` when it is of several.
+
+    paths: as they were typed. A folder that was typed may be a link, one that was found may not. Raises SaveError.
+    """
+    if len(runs) > 1:
+        return own_folder(Path(), "reports")
+    typed = next(path for path in paths if runs[0].is_relative_to(path))
+    return own_folder(typed, *runs[0].relative_to(typed).parts)
 
 
 def _report_of(run: Path, suite: str) -> tuple[Path, ...]:

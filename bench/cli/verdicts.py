@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from bench.cli.text import print_json, print_line
 from bench.errors import ExitCode, SuiteError, UserError
+from bench.files import write_whole
 from bench.registry import load_plugins
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def check(options: argparse.Namespace) -> int:
 
 def tell(comparison: Comparison, options: argparse.Namespace, title: str) -> None:
     """Print a comparison, and write it wherever it was asked for: JUnit XML, annotations, the job's summary."""
-    from bench.report.ci import add_to_summary, as_json, junit, workflow_commands, write_text
+    from bench.report.ci import add_to_summary, as_json, junit, workflow_commands
     from bench.report.verdicts import markdown, text_lines
 
     if options.json:
@@ -69,7 +70,7 @@ def tell(comparison: Comparison, options: argparse.Namespace, title: str) -> Non
         for line in text_lines(comparison, everything=options.all):
             print_line(line)
     if options.junit:
-        write_text(options.junit, junit(comparison, title))
+        write_whole(options.junit, junit(comparison, title))
     if os.environ.get("GITHUB_ACTIONS") == "true":
         # Both streams are read for commands; standard output must stay one JSON document.
         stream = sys.stderr if options.json else sys.stdout
@@ -116,20 +117,18 @@ def _claims(side: Side) -> tuple[tuple[ClaimResult, ...], tuple[str, ...]]:
 
 
 def _save_baseline(run: Side, options: argparse.Namespace) -> None:
-    from bench.report.ci import write_text
     from bench.verdict.baselines import baseline, portable
 
     count = len(portable(run))
     if not count:
         raise UserError(f"{options.run}: no counts and no scores in there; a baseline of times is the run's own folder")
-    write_text(options.save_baseline, baseline(run))
+    write_whole(options.save_baseline, baseline(run))
     if not options.json:
         print_line(f"baseline: {options.save_baseline} ({count} records)")
 
 
 def _export(side: Side, options: argparse.Namespace) -> None:
     """The numbers of one side for other services."""
-    from bench.report.ci import write_text
     from bench.report.exports import FORMATS, files
     from bench.verdict.values import values
 
@@ -138,6 +137,6 @@ def _export(side: Side, options: argparse.Namespace) -> None:
             raise UserError(f"--export {name}: unknown format (known: {', '.join(FORMATS)})")
         written: Mapping[Path, str] = files(name, Path(target), values(side))
         for path, text in written.items():
-            write_text(path, text)
+            write_whole(path, text)
             if not options.json:
                 print_line(f"export: {path}")

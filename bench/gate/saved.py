@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import SaveError
+from bench.files import own_folder, prove_room, write_whole
 from bench.gate.pairs import Unit
 from bench.gate.sequence import Course, Story
-from bench.store.files import probe
+from bench.store.files import PROBE_BYTES
 from bench.suite.schema import Cell
 from bench.verdict.outcome import Verdict
 
@@ -21,11 +22,10 @@ FOLDER = "gates"
 
 
 def prepare(results: Path) -> Path:
-    """The folder of gates, proved to be writable before anything is measured. Raises SaveError."""
-    folder = results / FOLDER
+    """The folder of gates, no link, and proved to be writable before anything is measured. Raises SaveError."""
+    folder = own_folder(results, FOLDER)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe(folder)
+        prove_room(folder, PROBE_BYTES)
     except OSError as error:
         raise SaveError(f"{folder}: cannot be written to: {error.strerror or error}; use --results DIR") from error
     return folder
@@ -57,12 +57,7 @@ def save(
     }
     stamp = "".join(letter for letter in started[:19] if letter.isdigit() or letter == "T")
     path = folder / f"{stamp}-{facts['suite']}-{secrets.token_hex(3)}.json"
-    partial = path.with_suffix(".partial")
-    try:
-        partial.write_text(json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise SaveError(f"{path}: cannot be written: {error.strerror or error}") from error
+    write_whole(path, json.dumps(data, ensure_ascii=False, allow_nan=False) + "\n", advice="make room and gate again")
     return path
 
 

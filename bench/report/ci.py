@@ -83,7 +83,10 @@ def _property(text: str) -> str:
 
 
 def add_to_summary(markdown: str, environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Append to the summary of a GitHub job, where there is one. Raises SaveError."""
+    """Append to the summary of a GitHub job, where there is one. Raises SaveError.
+
+    The environment names the file, not a folder that a stranger filled: it may be a link or a device.
+    """
     target = environment.get("GITHUB_STEP_SUMMARY")
     if not target:
         return None
@@ -137,14 +140,3 @@ def _evidence(line: Evidence) -> dict[str, Any]:
         "sentence": line.sentence,
         **numbers,
     }
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all. Raises SaveError."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8", newline="\n")
-        partial.replace(path)
-    except OSError as error:
-        raise SaveError(f"{path}: cannot be written: {error.strerror or error}") from error

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
+from stat import S_ISREG
 
 from bench.store.files import RECORDS_FILE
 
 
 def is_current(run_dir: Path, pages: Sequence[Path]) -> bool:
-    """Whether these pages were written after the run's last record and after the last change of the reading side."""
+    """Whether these pages were written after the run's last record and after the last change of the reading side.
+
+    A link is no page: nobody knows what it leads to.
+    """
     try:
-        written = min(page.stat().st_mtime_ns for page in pages)
+        stats = [page.lstat() for page in pages]
+        if not all(S_ISREG(stat.st_mode) for stat in stats):
+            return False
+        written = min(stat.st_mtime_ns for stat in stats)
         return all(source.stat().st_mtime_ns < written for source in (run_dir / RECORDS_FILE, *_reading_side()))
     except (OSError, ValueError):  # a page that is not there, or no page at all
         return False

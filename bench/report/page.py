@@ -11,7 +11,8 @@ from bench import units
 from bench.analysis.derived import findings
 from bench.analysis.published import read_published
 from bench.analysis.results import Point, Results, collect
-from bench.errors import SaveError, SuiteError, UserError, did_you_mean
+from bench.errors import SuiteError, UserError, did_you_mean
+from bench.files import write_whole
 from bench.report import provenance, words
 from bench.report.best import with_best
 from bench.report.cells import cell_facts, entries_of, reproductions, run_facts
@@ -267,18 +268,10 @@ def _quantities(suite: Suite | None, results: Results) -> tuple[Quantity, ...]:
 
 
 def _write(folder: Path, files: Files) -> tuple[Path, ...]:
-    """Write every file whole or not at all. Raises SaveError."""
-    written = []
-    try:
-        for name, content in files.items():
-            path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f"{path.name}.partial")
-            partial.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
-            partial.replace(path)
-            written.append(path)
-    except OSError as error:
-        raise SaveError(
-            f"{folder}: the report cannot be written: {error.strerror or error}; choose another folder with --out"
-        ) from error
-    return tuple(written)
+    """Write every file whole or not at all, what lies in a subfolder too, and through no link below the folder.
+
+    Raises SaveError.
+    """
+    for name, content in files.items():
+        write_whole(folder / name, content, root=folder, advice="choose another folder with --out")
+    return tuple(folder / name for name in files)

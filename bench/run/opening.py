@@ -17,6 +17,7 @@ from bench.store.files import (
     RECORDS_FILE,
     Run,
     bring_artifacts,
+    continue_run,
     load_info,
     load_run,
     new_run,
@@ -50,14 +51,15 @@ def open_run(
     """The newest run of `folder`, when it is of the same suite text and surroundings, or a new one.
 
     info: what a run of here and now would say, still without id and commit. resume: False always begins a new run and
-    carries nothing over. note: told why a new run begins and what was carried over. Raises SaveError.
+    carries nothing over. note: told why a new run begins and what was carried over. Raises SaveError,
+    also when the run would have to be written through a link.
     """
     ids = run_ids(folder.parent, folder.name)
     if resume and ids:
         latest = _readable(folder / ids[-1], note)
         changes = differences(latest, info) if latest is not None else ()
         if latest is not None and not changes and latest.suite_sha256 == info.suite_sha256:
-            return Opened(load_run(folder / ids[-1]), 0)
+            return Opened(load_run(continue_run(folder, ids[-1])), 0)
         if changes:
             more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
             note(f"a new run begins, because since {ids[-1]} something changed: {changes[0]}{more}")

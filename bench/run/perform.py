@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from bench.contracts import Denoiser, Need, Scalar
 from bench.errors import MeasurementError, OutOfMemory
+from bench.files import sync_folder
 from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS, Entry, check_params
 from bench.run.outcome import (
     Circumstances,
@@ -33,7 +34,6 @@ from bench.run.outcome import (
 from bench.run.schedule import Visit, unmet_need
 from bench.run.wall import utc_now
 from bench.store.inputs import Inputs
-from bench.store.lines import sync_folder
 from bench.store.record import InputFile, Record, Status
 from bench.suite.schema import Cell
 

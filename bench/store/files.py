@@ -2,16 +2,18 @@
 
 `run.json` appears together with its folder, before the first measurement, and never changes. `records.jsonl` only
 grows. One program at a time may write below `results/<suite>/`; anyone may read at any time.
+
+The results folder itself may be a link, to a larger disk. Below it nothing is written through one.
 """
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import StoreError, UserError
+from bench.files import open_own, open_regular, own_folder, prove_room, sync_folder, whole_file, write_whole
 from bench.store.attempts import Attempt, Key, current
-from bench.store.lines import DamagedLine, cannot_save, read_lines, sync_folder
+from bench.store.lines import CONTINUE_ADVICE, DamagedLine, cannot_save, read_lines
 from bench.store.record import SCHEMA, Record, RunInfo
 
 RUN_FILE = "run.json"
@@ -157,18 +160,17 @@ def writing(root: Path, suite: str, holder: str) -> Iterator[Path]:
     """The folder `root/suite`, made if needed, proved to be writable, and ours alone until the end of the block.
 
     holder: a few words about this program, shown to another one that wants to write. Raises SaveError when nothing can
-    be saved there and UserError when another program holds the folder.
+    be saved there, or not there but only through a link, and UserError when another program holds the folder.
     """
-    folder = root / suite
+    folder = own_folder(root, suite)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        fd = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+        fd = open_own(folder / ".lock", os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise cannot_save(folder, error) from error
     try:
         try:
             _lock(fd, folder)
-            probe(folder)
+            prove_room(folder, PROBE_BYTES)
             os.ftruncate(fd, 0)
             os.pwrite(fd, holder.encode("utf-8", "backslashreplace"), 0)
         except OSError as error:
@@ -189,21 +191,6 @@ def _lock(fd: int, folder: Path) -> None:
         ) from None
 
 
-def probe(folder: Path) -> None:
-    """Prove that a folder is writable: write, sync and remove a small file. Raises OSError."""
-    file = folder / ".probe"
-    try:
-        fd = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        try:
-            if os.write(fd, bytes(PROBE_BYTES)) < PROBE_BYTES:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-    finally:
-        file.unlink(missing_ok=True)
-
-
 @contextmanager
 def new_run(folder: Path, info: RunInfo) -> Iterator[Path]:
     """A run in the making: the block may put records and artifacts into the folder it is given.
@@ -213,16 +200,12 @@ def new_run(folder: Path, info: RunInfo) -> Iterator[Path]:
     """
     new = folder / _NEW
     try:
-        if new.exists():
-            shutil.rmtree(new)  # of a program that was killed right here
+        _remove(new)  # of a program that was killed right here
         (new / LOGS).mkdir(parents=True)
         (new / ARTIFACTS).mkdir()
-        with (new / RUN_FILE).open("x", encoding="ascii") as file:
-            file.write(_info_text(info))
-            file.flush()
-            os.fsync(file.fileno())
     except OSError as error:
         raise cannot_save(folder, error) from error
+    write_whole(new / RUN_FILE, _info_text(info), advice=CONTINUE_ADVICE)
     yield new
     try:
         sync_folder(new / ARTIFACTS)
@@ -231,6 +214,27 @@ def new_run(folder: Path, info: RunInfo) -> Iterator[Path]:
         sync_folder(folder)
     except OSError as error:
         raise cannot_save(folder, error) from error
+
+
+def _remove(path: Path) -> None:
+    """Whatever has this name; a link is removed, not followed. Raises OSError."""
+    try:
+        if stat.S_ISDIR(path.lstat().st_mode):
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    except FileNotFoundError:
+        pass
+
+
+def continue_run(folder: Path, run_id: str) -> Path:
+    """The folder of a run that is to be written into, with its places for logs and artifacts.
+
+    Raises SaveError when one of them is a link.
+    """
+    for part in (LOGS, ARTIFACTS):
+        own_folder(folder, run_id, part)
+    return folder / run_id
 
 
 def bring_artifacts(attempt: Attempt, source: Path, target: Path) -> bool:
@@ -242,8 +246,8 @@ def bring_artifacts(attempt: Attempt, source: Path, target: Path) -> bool:
         there, here = source / name, target / name
         if not there.is_file():
             return False
+        own_folder(target, *Path(name).parent.parts)
         try:
-            here.parent.mkdir(parents=True, exist_ok=True)
             _link_or_copy(there, here)
         except OSError as error:
             raise cannot_save(target, error) from error
@@ -254,8 +258,7 @@ def _link_or_copy(there: Path, here: Path) -> None:
     if here.exists():
         return
     try:
-        os.link(there, here)
+        os.link(there, here, follow_symlinks=False)
     except OSError:
-        partial = here.with_name(f"{here.name}.partial")
-        shutil.copyfile(there, partial)
-        partial.rename(here)
+        with open_regular(there) as content, whole_file(here, advice=CONTINUE_ADVICE) as copy:
+            shutil.copyfileobj(content, copy)

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from bench.errors import SaveError, StoreError
+from bench.files import NotAFile, open_own, sync_folder
 from bench.store.record import Record, from_line, to_line
 
 
@@ -56,32 +57,26 @@ def parse_lines(data: bytes) -> Lines:
     return Lines(tuple(records), tuple(damaged))
 
 
-def sync_folder(path: Path) -> None:
-    """Make names in a folder survive a power cut. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+CONTINUE_ADVICE = (
+    "make room or use another results folder, then run the same command again (what was saved before is kept)"
+)
 
 
 def cannot_save(folder: Path, error: OSError) -> SaveError:
     """The one-line error of every way in which saving can fail."""
-    return SaveError(
-        f"{folder}: results cannot be saved: {error.strerror or error}; "
-        "make room or use another results folder, then run the same command again (what was saved before is kept)"
-    )
+    advice = "remove it or use another results folder" if isinstance(error, NotAFile) else CONTINUE_ADVICE
+    return SaveError(f"{folder}: results cannot be saved: {error.strerror or error}; {advice}")
 
 
 class LineWriter:
     """Appends records to one file. When `append` returns, they are on disk; the file is never truncated below that."""
 
     def __init__(self, path: Path) -> None:
-        """Raises SaveError when the file cannot be opened or made."""
+        """Raises SaveError when the file cannot be opened or made, or is a link: what it leads to is not ours."""
         self._path = path
         try:
             new = not path.exists()
-            self._fd = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+            self._fd = open_own(path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
             try:
                 if new:
                     sync_folder(path.parent)

@@ -17,6 +17,7 @@ from bench.files import (
     open_own,
     open_regular,
     own_folder,
+    prove_room,
     read_regular,
     whole_file,
     write_whole,
@@ -114,6 +115,83 @@ def test_the_reason_is_named_when_the_writer_hides_it(tmp_path: Path, monkeypatc
             raise RuntimeError("unexpected pos 64 vs 0") from error
 
 
+def test_a_writer_that_goes_on_after_a_failed_write_makes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import bench.files
+
+    def full(self: object, data: object) -> int:
+        self.failure = OSError(28, "No space left on device")  # type: ignore[attr-defined]
+        return len(data)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(bench.files._Sink, "write", full)
+
+    with pytest.raises(SaveError, match="No space left on device"):
+        write_whole(tmp_path / "state", b"x" * 100_000)
+    assert names(tmp_path) == []
+
+
+def test_where_an_unnamed_file_cannot_be_linked_it_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*paths: object, **names: object) -> None:
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+
+    write_whole(tmp_path / "page.html", b"x" * 3_000_000)
+
+    assert (tmp_path / "page.html").read_bytes() == b"x" * 3_000_000
+    assert names(tmp_path) == ["page.html"]
+
+
+@pytest.mark.parametrize("make", ["pipe", "dangling link", "link to a device"])
+def test_whatever_has_the_files_name_is_replaced(tmp_path: Path, make: str) -> None:
+    target = tmp_path / "page.html"
+    if make == "pipe":
+        os.mkfifo(target)
+    else:
+        target.symlink_to("/dev/zero" if make == "link to a device" else tmp_path / "nothing")
+
+    write_whole(target, "page")
+
+    assert not target.is_symlink()
+    assert target.read_text() == "page"
+    assert names(tmp_path) == ["page.html"]
+
+
+def test_below_its_root_a_file_is_not_written_through_a_folder_that_is_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "artifacts").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(SaveError, match="artifacts: is a symbolic link, expected a folder of its own"):
+        write_whole(tmp_path / "run" / "artifacts" / "a.png", "x", root=tmp_path / "run")
+    assert names(tmp_path / "elsewhere") == []
+
+
+def test_below_its_root_a_file_is_not_written_through_the_folder_above(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+
+    with pytest.raises(SaveError, match=r"run: '\.\.' is not the name of a folder in there"):
+        write_whole(tmp_path / "run" / ".." / "a.png", "x", root=tmp_path / "run")
+    assert names(tmp_path) == ["run"]
+
+
+def test_a_folder_that_takes_so_many_bytes_is_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / ".probe").symlink_to("victim")
+
+    prove_room(tmp_path, 65_536)
+
+    assert names(tmp_path) == [".probe"]
+
+
+def test_a_folder_with_too_little_room_is_an_os_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "write", lambda descriptor, data: 100)
+
+    with pytest.raises(OSError, match="No space left on device"):
+        prove_room(tmp_path, 65_536)
+    assert names(tmp_path) == []
+
+
 def test_the_new_file_has_the_rights_of_any_new_file(tmp_path: Path) -> None:
     write_whole(tmp_path / "ours", "x")
     (tmp_path / "theirs").write_text("x")
@@ -199,6 +277,17 @@ def test_a_file_of_our_own_is_not_opened_through_a_link(tmp_path: Path) -> None:
     with pytest.raises(NotAFile, match=r"\.lock is a symbolic link"):
         open_own(tmp_path / ".lock", os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     assert (tmp_path / "victim").read_text() == "precious"
+
+
+@pytest.mark.parametrize("make", [_pipe, _socket, _folder])
+def test_a_file_of_our_own_is_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None]
+) -> None:
+    monkeypatch.chdir(tmp_path)  # names of sockets are short
+    make(Path(".lock"))
+
+    with pytest.raises(NotAFile, match=r"\.lock is a (pipe|socket|folder), expected a"):
+        open_own(Path(".lock"), os.O_RDWR | os.O_CREAT)
 
 
 def test_the_hash_is_sha256(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def test_a_base_that_is_nowhere_is_bad_input(repository: Path) -> None:
 def test_a_place_that_cannot_be_written_is_found_out_before_anything_is_measured(repository: Path) -> None:
     (repository / "results").write_text("a file in the way")
 
-    with pytest.raises(SaveError, match=r"results/gates: cannot be written to.*use --results DIR"):
+    with pytest.raises(SaveError, match=r"results: is a file, expected a folder of its own; remove it or choose"):
         gate("no-such-branch")  # is not even looked for
 
 

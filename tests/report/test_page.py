@@ -113,7 +113,7 @@ def test_a_file_where_the_folder_should_be_is_an_error(
     monkeypatch.setattr("bench.report.page.load_run", lambda path: cheap)
     (tmp_path / "out").write_text("in the way")
 
-    with pytest.raises(SaveError, match="the report cannot be written"):
+    with pytest.raises(SaveError, match="out: is a file, expected a folder of its own; remove it or choose another"):
         render_report([tmp_path], tmp_path / "out")
 
 

@@ -11,7 +11,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from bench.errors import SaveError
-from bench.report.ci import add_to_summary, as_json, junit, workflow_commands, write_text
+from bench.report.ci import add_to_summary, as_json, junit, workflow_commands
 from bench.report.exports import bencher, files, github_action_benchmark
 from bench.report.verdicts import MOST_ROWS, findings, markdown, text_lines
 from bench.suite.schema import ClaimSpec, Quantity
@@ -162,13 +162,6 @@ def test_the_job_summary_is_appended_to_where_there_is_one(tmp_path: Path) -> No
     assert target.read_text() == "before\ntext\n"
     with pytest.raises(SaveError, match="the job summary cannot be written"):
         add_to_summary("text", {"GITHUB_STEP_SUMMARY": str(tmp_path)})
-
-
-def test_a_file_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-
-    with pytest.raises(SaveError, match="cannot be written"):
-        write_text(tmp_path / "file" / "x.xml", "text")
 
 
 NUMBERS = (

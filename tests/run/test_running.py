@@ -494,7 +494,7 @@ def test_folder_that_cannot_be_written_is_found_out_before_anything_runs(
 ) -> None:
     (tmp_path / "results").write_text("a file")
 
-    with pytest.raises(SaveError, match=f"{tmp_path}/results/toy: results cannot be saved: Not a directory"):
+    with pytest.raises(SaveError, match=f"{tmp_path}/results: is a file, expected a folder of its own; remove it"):
         inline.run(make_cell({}), executor=NoExecutor())
     assert inline.executions == []
 
@@ -529,18 +529,18 @@ def test_program_cut_at_any_system_call_loses_and_repeats_nothing_saved(
 ) -> None:
     """half: a write puts half of its bytes into the file before the end. The run begins by carrying numbers over."""
     old, new = make_cell({"level": 1}, ["fake-stages"]), make_cell({"level": 2}, ["fake-stages"])
-    real = {name: getattr(os, name) for name in ("write", "fsync", "rename")}
+    real = {name: getattr(os, name) for name in ("write", "fsync", "link", "rename")}
     calls = 0
 
     def cutting(name: str, at: int) -> Callable[..., Any]:
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any, **folders: Any) -> Any:
             nonlocal calls
             calls += 1
             if calls == at:
                 if name == "write" and half:
                     real["write"](arguments[0], arguments[1][: len(arguments[1]) // 2])
                 raise Cut
-            return real[name](*arguments)
+            return real[name](*arguments, **folders)
 
         return call
 

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -181,12 +182,15 @@ def test_run_is_on_disk_before_and_after_it_gets_its_name(
     sync_really, rename_really = os.fsync, os.rename
 
     def sync_and_tell(fd: int) -> None:
-        calls.append(str(Path(f"/proc/self/fd/{fd}").readlink().relative_to(tmp_path)))
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            calls.append("a new file")
+        else:
+            calls.append(str(Path(f"/proc/self/fd/{fd}").readlink().relative_to(tmp_path)))
         sync_really(fd)
 
-    def rename_and_tell(old: Path, new: Path) -> None:
-        calls.append("rename")
-        rename_really(old, new)
+    def rename_and_tell(old: Path, new: Path, **folders: int) -> None:
+        calls.append(f"rename to {Path(new).name}")
+        rename_really(old, new, **folders)
 
     with writing(tmp_path, "toy", "this test") as folder:
         monkeypatch.setattr(os, "fsync", sync_and_tell)
@@ -194,7 +198,8 @@ def test_run_is_on_disk_before_and_after_it_gets_its_name(
         with new_run(folder, info):
             pass
 
-    assert calls == ["toy/.new/run.json", "toy/.new/artifacts", "toy/.new", "rename", "toy"]
+    run_json = ["a new file", "rename to run.json", "toy/.new"]
+    assert calls == [*run_json, "toy/.new/artifacts", "toy/.new", f"rename to {info.id}", "toy"]
 
 
 def test_second_writer_is_refused_with_the_name_of_the_first(tmp_path: Path) -> None:
@@ -227,7 +232,7 @@ def test_file_in_place_of_the_results_folder_is_a_save_error_that_names_it(tmp_p
     (tmp_path / "results").write_text("")
 
     with (
-        pytest.raises(SaveError, match=rf"{re.escape(str(tmp_path))}/results/toy: results cannot be saved"),
+        pytest.raises(SaveError, match=rf"{re.escape(str(tmp_path))}/results: is a file, expected a folder of its own"),
         writing(tmp_path / "results", "toy", "this test"),
     ):
         raise AssertionError("writable")
@@ -251,7 +256,7 @@ def test_folder_that_takes_no_data_is_found_out_at_once(tmp_path: Path, options:
 
     if done.returncode == 77 or "unshare" in done.stderr:
         pytest.skip(f"no private mounts here: {done.stderr.strip()}")
-    assert done.stderr.splitlines()[-1].startswith(f"bench.errors.SaveError: {mount}/toy: results cannot be saved")
+    assert done.stderr.splitlines()[-1].startswith(f"bench.errors.SaveError: {mount}/toy: ")
     assert sentence in done.stderr
     assert "writable" not in done.stdout
 
@@ -276,7 +281,7 @@ def test_artifacts_are_copied_where_they_cannot_be_linked(
     (old / "x0.npz").write_bytes(b"pixels")
     each = record(artifact="x0.npz")
 
-    def refuse(*paths: Path) -> None:
+    def refuse(*paths: object, **how: object) -> None:
         raise OSError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
