@@ -19,9 +19,11 @@ from typing import BinaryIO
 
 from bench.downloads import DOWNLOADS, Download, Remote, find_download
 from bench.errors import BadData, MissingData, SaveError
+from bench.files import ADVICE, NotAFile, open_own, sync_folder
 from bench.version import __version__
 
-PIECE = 1 << 18
+PIECE_BYTES = 1 << 18
+"""Read from a connection at a time."""
 TIMEOUT_S = 60.0
 """Without a byte, before a connection counts as cut."""
 FRUITLESS = 3
@@ -78,9 +80,13 @@ def _fetch_file(
                     f"{name}: what came from {url} is {found}, expected {remote.hash}; it was not kept; "
                     f"{_by_hand(url, remote, path)}"
                 )
+            os.fsync(file.fileno())
             partial.replace(path)
+            sync_folder(path.parent)
+    except NotAFile as error:
+        raise SaveError(f"{name}: {path} cannot be written: {error.strerror}; remove it and fetch again") from error
     except OSError as error:
-        raise SaveError(f"{name}: {path} cannot be written: {error.strerror or error}") from error
+        raise SaveError(f"{name}: {path} cannot be written: {error.strerror or error}; {ADVICE}") from error
 
 
 def _transfer(
@@ -164,7 +170,7 @@ def _pieces(response: http.client.HTTPResponse) -> Iterator[bytes]:
     """The body, piece by piece. Whatever breaks the line is a ConnectionError, so that no other OSError is one."""
     while True:
         try:
-            piece = response.read(PIECE)
+            piece = response.read(PIECE_BYTES)
         except OSError as error:
             raise ConnectionError(f"{type(error).__name__}: {error}") from error
         if not piece:
@@ -180,8 +186,8 @@ def _whole_size(headers: http.client.HTTPMessage, there: int) -> int | None:
 
 @contextmanager
 def _locked(name: str, partial: Path) -> Iterator[BinaryIO]:
-    """The partial file, open for reading and appending, for this process alone."""
-    with partial.open("a+b") as file:
+    """The partial file, open for reading and appending, for this process alone. Raises NotAFile when it is a link."""
+    with os.fdopen(open_own(partial, os.O_RDWR | os.O_CREAT | os.O_APPEND), "a+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

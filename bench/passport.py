@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 from bench.contracts import Value
 from bench.errors import BadCheckpoint, MissingWeights
+from bench.files import file_hash, write_whole
 
 PASSPORT_SCHEMA = 1
 
@@ -82,12 +82,10 @@ def passport_path(weights: Path) -> Path:
 
 
 def write_passport(passport: Passport, weights: Path) -> Path:
-    """Write the passport beside the weights file; returns its path."""
+    """Write the passport beside the weights file; returns its path. Raises SaveError."""
     path = passport_path(weights)
     # Two workers may load a new checkpoint at the same moment: each writes a file of its own, the last one stays.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    temporary.write_text(json.dumps(asdict(passport), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, json.dumps(asdict(passport), indent=1, allow_nan=False) + "\n")
     return path
 
 
@@ -104,19 +102,26 @@ def read_passport(weights: Path) -> Passport:
         raise BadCheckpoint(f"{path}: not a passport: {error}; train or fetch the weights again") from error
 
 
+def is_finished(weights: Path, recipe_sha256: str) -> bool:
+    """Whether a training under the recipe of this fingerprint has written the weights and, after them, their passport.
+
+    Raises BadCheckpoint when the passport is damaged: what the weights are is then for their owner to say.
+    """
+    if not weights.is_file():
+        return False
+    try:
+        passport = read_passport(weights)
+    except MissingWeights:
+        return False  # killed between the two
+    except BadCheckpoint as error:
+        raise BadCheckpoint(f"{error}, or delete {passport_path(weights).name} to train them anew") from error
+    return passport.recipe_sha256 == recipe_sha256 and passport.sha256 == file_hash(weights)
+
+
 def keys_fingerprint(shapes: Iterable[tuple[str, tuple[int, ...]]]) -> str:
     """Hash of an architecture's key set: sorted `key d0xd1x...` lines."""
     lines = sorted(f"{key} {'x'.join(map(str, shape))}" for key, shape in shapes)
     return sha256("\n".join(lines).encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, read in pieces."""
-    digest = sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
 
 
 def _from_json(data: dict[str, Any]) -> Passport:

@@ -38,7 +38,7 @@ def train_classifier(text: str, name: str, options: argparse.Namespace) -> int:
     """
     import torch
 
-    from bench.passport import file_sha256
+    from bench.files import file_hash
     from bench.quality import digits_cnn
     from bench.quality.classifier_recipe import parse_classifier
 
@@ -48,7 +48,7 @@ def train_classifier(text: str, name: str, options: argparse.Namespace) -> int:
     weights = folder / f"{how.recipe}.safetensors"
     with TrainingProgress(how.recipe, quiet=options.json) as progress:
         digits_cnn.make_digits_cnn(how, Path(name).name, weights, progress.step)
-    pinned = file_sha256(weights) == digits_cnn.SHA256
+    pinned = file_hash(weights) == digits_cnn.SHA256
     if options.json:
         print_json({"weights": str(weights), "pinned": pinned})
         return ExitCode.OK
@@ -56,7 +56,7 @@ def train_classifier(text: str, name: str, options: argparse.Namespace) -> int:
     print_line(
         "the same file as the shipped one, bit for bit"
         if pinned
-        else f"another file than the shipped one, so no metric takes it; its SHA-256 is {file_sha256(weights)}"
+        else f"another file than the shipped one, so no metric takes it; its SHA-256 is {file_hash(weights)}"
     )
     return ExitCode.OK
 

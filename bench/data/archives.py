@@ -15,11 +15,11 @@ import zlib
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from hashlib import file_digest
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final, cast
 
 from bench.errors import BadData
+from bench.files import file_hash
 
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 MAX_FILE_BYTES: Final = 64 * 2**20
@@ -82,7 +82,7 @@ class ZipSource:
             return self._archive.read(self._members[name])
 
     def content_hash(self) -> str:
-        return file_hash(self.path)
+        return archive_hash(self.path)
 
 
 class TarSource:
@@ -114,7 +114,7 @@ class TarSource:
             return _exactly(file.read(size), size)
 
     def content_hash(self) -> str:
-        return file_hash(self.path)
+        return archive_hash(self.path)
 
 
 def tar_members(path: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], bytes]]]:
@@ -171,10 +171,10 @@ def check_expansion(archive: Path, size: int) -> None:
         raise BadData(_bomb(archive, size))
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes."""
-    with _damage_named(path), path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+def archive_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes. Raises BadData."""
+    with _damage_named(path):
+        return file_hash(path)
 
 
 class _Bounded:

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from bench.errors import SaveError
+from bench.files import whole_file
 
 LINE = 90
 """Grey of the line around each image."""
@@ -35,15 +35,11 @@ def image_grid(images: Tensor, columns: int, scale: int = 1) -> Image.Image:
     return Image.fromarray(array[..., 0] if channels == 1 else array)
 
 
-def save_png(picture: Image.Image, path: Path) -> None:
+def save_png(picture: Image.Image, path: Path, *, root: Path | None = None) -> None:
     """Write a PNG of pixels and nothing else, whole or not at all: the same picture gives the same bytes.
 
-    Raises SaveError when the disk does not take it.
+    root: a folder that holds path; below it nothing is written through a link. Raises SaveError when the disk does not
+    take it.
     """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(partial, format="PNG", optimize=True)
-        partial.replace(path)
-    except OSError as error:
-        raise SaveError(f"{path}: the picture cannot be written: {error.strerror or error}") from error
+    with whole_file(path, root=root) as file:
+        picture.save(file, format="PNG", optimize=True)

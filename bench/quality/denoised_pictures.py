@@ -105,5 +105,6 @@ def _rows(columns: Sequence[Tensor]) -> Tensor:
 def _saved(subject: Subject, show: str, pictures: Tensor, columns: int, scale: int) -> Measurement:
     cell = subject.cell
     name = f"artifacts/denoised-{show}-{digest([cell.id if cell else '', list(pictures.shape), columns, scale])}.png"
-    save_png(image_grid(pictures.mul(2.0).sub(1.0), columns, scale), subject.workspace.run_dir / name)
+    run_dir = subject.workspace.run_dir
+    save_png(image_grid(pictures.mul(2.0).sub(1.0), columns, scale), run_dir / name, root=run_dir)
     return Measurement(METRIC, "images", (float(len(pictures)),), {"show": show, "columns": columns}, artifact=name)

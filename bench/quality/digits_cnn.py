@@ -14,25 +14,19 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.contracts import Dataset
-from bench.errors import BadCheckpoint, MeasurementError, MissingWeights, ParamError, SaveError
-from bench.passport import (
-    PASSPORT_SCHEMA,
-    Passport,
-    file_sha256,
-    keys_fingerprint,
-    passport_path,
-    read_passport,
-    write_passport,
-)
+from bench.errors import BadCheckpoint, MeasurementError, MissingWeights, ParamError
+from bench.files import file_hash, write_whole
+from bench.passport import PASSPORT_SCHEMA, Passport, is_finished, keys_fingerprint, write_passport
 from bench.quality.classifier_recipe import ClassifierRecipe
 from bench.registry import DATASETS, check_params
 from bench.suite.schema import Ref
@@ -165,9 +159,10 @@ def make_digits_cnn(
     """Train, check on the held-out images, and write the weights with their passport; returns the weights file.
 
     A finished training is not repeated: when the passport beside the file carries this recipe's fingerprint, nothing is
-    done. Raises ParamError for images that are no labelled digits.
+    done. Raises ParamError for images that are no labelled digits, BadCheckpoint for a passport that is damaged, and
+    SaveError when something cannot be written.
     """
-    if _is_made(how, weights):
+    if is_finished(weights, how.fingerprint):
         return weights
     train, (images, labels) = _labelled(how.data)
     trained = train_digits_cnn(images, labels, *_labelled(how.held_out)[1], how, on_epoch)
@@ -184,30 +179,21 @@ def _labelled(ref: Ref) -> tuple[Dataset, tuple[Tensor, Tensor]]:
     return data, (data[0 : len(data)], torch.from_numpy(labels))
 
 
-def _is_made(how: ClassifierRecipe, weights: Path) -> bool:
-    if not weights.is_file() or not passport_path(weights).is_file():
-        return False
-    passport = read_passport(weights)
-    return passport.recipe_sha256 == how.fingerprint and passport.sha256 == file_sha256(weights)
-
-
 def write_digits_cnn(
     trained: TrainedCnn, weights: Path, data: Dataset, how: ClassifierRecipe, recipe_name: str
 ) -> Path:
-    """Write the weights and, beside them, their passport; returns the weights file. data: what it was trained on."""
+    """Write the weights, then their passport; returns the weights file. data: what it was trained on.
+
+    Raises SaveError.
+    """
     state = {name: tensor.contiguous() for name, tensor in trained.network.state_dict().items()}
-    temporary = weights.with_name(f".{weights.name}.new")
-    try:
-        weights.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, temporary)
-        temporary.replace(weights)
-    except OSError as error:
-        raise SaveError(f"{weights.parent}: cannot save the weights: {error.strerror}") from error
+    content = save(state)
+    write_whole(weights, content)
     write_passport(
         Passport(
             schema=PASSPORT_SCHEMA,
             name=how.recipe,
-            sha256=file_sha256(weights),
+            sha256=sha256(content).hexdigest(),
             format="native",
             keys_sha256=keys_fingerprint((name, tuple(tensor.shape)) for name, tensor in state.items()),
             model=NAME,
@@ -249,7 +235,7 @@ def load_digits_cnn(weights: Path | None = None, sha256: str = SHA256) -> Digits
     path = shipped_weights() if weights is None else weights
     if not path.is_file():
         raise MissingWeights(f"{NAME}: needs {path}, which is not there; reinstall the project")
-    found = file_sha256(path)
+    found = file_hash(path)
     if found != sha256:
         raise BadCheckpoint(
             f"{path}: its SHA-256 begins {found[:12]}, the trained {NAME} begins {sha256[:12]}; features of other "

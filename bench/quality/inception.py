@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bench.errors import BadCheckpoint, MissingWeights
-from bench.passport import file_sha256
+from bench.files import file_hash
 from bench.quality.inception_file import SHA256 as SHA256
 from bench.quality.inception_file import not_there, weights_path
 
@@ -172,7 +172,7 @@ def load_inception(path: Path | None = None, *, sha256: str = SHA256) -> FidInce
     path = weights_path() if path is None else path
     if not path.is_file():
         raise MissingWeights(not_there(path, sha256))
-    found = file_sha256(path)
+    found = file_hash(path)
     if found != sha256:
         raise BadCheckpoint(
             f"{path}: its SHA-256 begins {found[:12]}, that of the Inception weights {sha256[:12]}; a FID of other "

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from bench.downloads import find_download
 from bench.errors import BadCheckpoint, MissingWeights, Unsupported
-from bench.passport import file_sha256
+from bench.files import file_hash
 from bench.quality.digits_cnn import IMAGE_SIZE, DigitsCnn, load_digits_cnn
 from bench.quality.preprocess import check_unit
 from bench.quality.score_names import BACKBONES, ScoreName, backbone_path, missing_backbone
@@ -112,7 +112,7 @@ def load_lpips(net: Backbone) -> nn.Module:
     path, expected = backbone_path(_score_name(net)), _sha256(net)
     if path is None:
         raise MissingWeights(*missing_backbone(_score_name(net)))
-    if file_sha256(path) != expected:
+    if file_hash(path) != expected:
         raise BadCheckpoint(
             f"{path}: not the backbone that LPIPS was made with (its SHA-256 should begin {expected[:12]}); a distance "
             f"of other weights is no LPIPS; delete the file and run `bench fetch lpips-{net}`"

@@ -39,7 +39,7 @@ def sample_grid(subject: Subject, *, images: int, columns: int, scale: int) -> I
     drawn = torch.cat([shard.images for shard in shards])
     sample_hash = digest(hashes)
     name = f"artifacts/samples-{digest([subject.cell.id if subject.cell else '', sample_hash, columns, scale])}.png"
-    save_png(image_grid(drawn, columns, scale), subject.workspace.run_dir / name)
+    save_png(image_grid(drawn, columns, scale), subject.workspace.run_dir / name, root=subject.workspace.run_dir)
     copies = images - len(set(hashes))
     warnings = (f"{copies} of {images} samples are copies of others",) if copies else ()
     at = {"sample_hash": sample_hash}

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sysconfig
 from collections.abc import Iterable, Iterator
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 
+from bench.files import file_hash
 from bench.store.record import InputFile
 
 
@@ -34,9 +35,7 @@ class Inputs:
         stat = path.stat()
         known = self._known.get(str(path))
         if known is None or (known.size, known.mtime_ns) != (stat.st_size, stat.st_mtime_ns):
-            with path.open("rb") as file:
-                digest = file_digest(file, "sha256").hexdigest()
-            known = InputFile(portable(path), stat.st_size, stat.st_mtime_ns, digest)
+            known = InputFile(portable(path), stat.st_size, stat.st_mtime_ns, file_hash(path))
             self._known[str(path)] = known
         return known
 

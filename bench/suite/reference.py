@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bench.contracts import Scalar, Value
+from bench.files import write_whole
 from bench.suite.schema import Block, BlockRef, Conditions, Each, Ref, Suite
 
 Node = dict[str, Any]
@@ -283,8 +284,8 @@ def _cell(text: str) -> str:
 def main(folder: Path) -> None:
     """Write both files of the suites folder again."""
     readme = folder / "README.md"
-    readme.write_text(refreshed(readme.read_text("utf-8")), "utf-8")
-    (folder / "suite.schema.json").write_text(schema_text(), "utf-8")
+    write_whole(readme, refreshed(readme.read_text("utf-8")))
+    write_whole(folder / "suite.schema.json", schema_text())
 
 
 if __name__ == "__main__":

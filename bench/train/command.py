@@ -5,31 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from typing import cast
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from bench.contracts import Dataset, Denoiser, Restorer, Value
 from bench.diffusion.noise import image_noise
-from bench.errors import SaveError
+from bench.files import write_whole
 from bench.passport import (
     PASSPORT_SCHEMA,
     GoldenProbe,
     Passport,
-    file_sha256,
+    is_finished,
     keys_fingerprint,
-    read_passport,
     write_passport,
 )
 from bench.registry import DATASETS, MODELS, check_params
 from bench.train.gallery import write_gallery, write_restored
 from bench.train.loop import Progress, Trained, train
 from bench.train.recipe import Recipe, weights_file
-from bench.train.state import recipe_fingerprint
+from bench.train.state import TRAIN_AGAIN, recipe_fingerprint
 
 PROBE_TIMESTEPS = (0, 250, 999)
 PROBE_SEED = 0
@@ -49,10 +49,11 @@ def run_recipe(
     """Train and write `<recipe>.safetensors` with its passport into out_dir; returns the weights file.
 
     A finished training is not repeated: when the passport already carries this recipe's fingerprint, its file is
-    returned. An unfinished one goes on from `.<recipe>.partial`.
+    returned. An unfinished one goes on from `.<recipe>.partial`, which stays until the passport is written. Raises
+    SaveError when something cannot be written, BadCheckpoint for a state or passport that was damaged.
     """
     weights = weights_file(recipe, out_dir)
-    if _is_done(recipe, weights):
+    if is_finished(weights, recipe_fingerprint(recipe)):
         return weights
     torch.set_num_threads(threads)
     model = build_model(recipe)
@@ -95,13 +96,6 @@ def draw_gallery(recipe: Recipe, weights: Path) -> Path:
     return write_gallery([each for each in built if isinstance(each, Denoiser)], path)
 
 
-def _is_done(recipe: Recipe, weights: Path) -> bool:
-    if not weights.is_file():
-        return False
-    passport = read_passport(weights)
-    return passport.recipe_sha256 == recipe_fingerprint(recipe) and passport.sha256 == file_sha256(weights)
-
-
 def _save(
     trained: Trained, recipe: Recipe, model: Denoiser | Restorer, data: Dataset, recipe_name: str, weights: Path
 ) -> None:
@@ -111,20 +105,14 @@ def _save(
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).contiguous()
         for name, tensor in trained.ema.items()
     }
-    temporary = weights.with_name(f".{weights.name}.new")
-    try:
-        weights.parent.mkdir(parents=True, exist_ok=True)
-        save_file(stored, temporary)
-        temporary.chmod(0o644)
-        temporary.replace(weights)
-    except OSError as error:
-        raise SaveError(f"{weights.parent}: cannot save the weights: {error.strerror}") from error
+    content = save(stored)
+    write_whole(weights, content, advice=TRAIN_AGAIN)
     params: dict[str, Value] = {key: value for key, value in recipe.model.params.items() if key != "weights"}
     write_passport(
         Passport(
             schema=PASSPORT_SCHEMA,
             name=recipe.recipe,
-            sha256=file_sha256(weights),
+            sha256=sha256(content).hexdigest(),
             format="native",
             keys_sha256=keys_fingerprint((name, tuple(tensor.shape)) for name, tensor in stored.items()),
             model=recipe.model.name,

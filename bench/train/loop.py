@@ -75,13 +75,13 @@ def train(
 
     The weights after a kill and a resumption are those of an uninterrupted training, bit for bit on one machine.
     Raises ParamError when the recipe's scheme or objective does not fit the network, NonFiniteOutput when the loss
-    does.
+    does, BadCheckpoint for a state that cannot be continued, SaveError when one cannot be written.
     """
     objective = build_objective(recipe, model)
     network = objective.network.to(device).train()
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.optimizer.lr, betas=recipe.optimizer.betas)
     ema = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-    state = load_state(state_path, recipe) or TrainState(0, 0.0, ())
+    state = load_state(state_path, recipe, network, optimizer) or TrainState(0, 0.0, ())
     if state.step:
         network.load_state_dict(state.network)
         optimizer.load_state_dict(state.optimizer)

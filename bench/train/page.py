@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from bench.files import write_whole
 from bench.passport import Passport, read_passport
 
 BEGIN = "<!-- weights: written by `python -m bench.train.page` -->"
@@ -57,9 +58,7 @@ def _row(file: Path, passport: Passport) -> str:
 def main() -> None:
     models = Path(__file__).parents[2] / "models"
     readme = models / "README.md"
-    readme.write_text(
-        replace_page(readme.read_text(encoding="utf-8"), weights_page(models / "weights")), encoding="utf-8"
-    )
+    write_whole(readme, replace_page(readme.read_text(encoding="utf-8"), weights_page(models / "weights")))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from bench.contracts import Prediction, ScheduleSpec
-from bench.errors import BadCheckpoint, MissingWeights, ParamError, SaveError
+from bench.errors import BadCheckpoint, MissingWeights, ParamError
+from bench.files import write_whole
 from models.checkpoints.diffusers_names import diffusers_name, is_attention_weight
 from models.checkpoints.source import open_source
 from models.unet import UNet, UNetSizes
@@ -130,12 +131,8 @@ def export_diffusers(network: UNet, folder: Path) -> Path:
         for key, tensor in state.items()
     }
     weights = folder / f"{WEIGHTS}.safetensors"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, weights, metadata={"format": "pt"})
-        (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise SaveError(f"{folder}: cannot be written: {error.strerror}") from error
+    write_whole(weights, save(tensors, metadata={"format": "pt"}))
+    write_whole(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     return weights
 
 

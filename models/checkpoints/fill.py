@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from bench.contracts import Prediction, Value, Weights
-from bench.errors import BadCheckpoint
+from bench.errors import BadCheckpoint, SaveError
 from bench.passport import (
     PASSPORT_SCHEMA,
     Passport,
@@ -202,5 +202,5 @@ def _md5(checkpoint: Checkpoint) -> str:
 
 
 def _remember(passport: Passport, path: Path) -> None:
-    with suppress(OSError):  # in a read-only folder the passport lives in memory only
+    with suppress(OSError, SaveError):  # in a read-only folder the passport lives in memory only
         write_passport(passport, path)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from bench.contracts import Prediction
 from bench.diffusion.noise import image_noise
 from bench.errors import BadCheckpoint, MissingWeights
-from bench.passport import file_sha256, keys_fingerprint, passport_path, read_passport, write_passport
+from bench.files import file_hash
+from bench.passport import keys_fingerprint, passport_path, read_passport, write_passport
 from models import load_checkpoint
 from models.catalogue import unet_sizes
 from models.checkpoints import places
@@ -48,7 +49,7 @@ def test_a_first_load_writes_a_whole_passport(tmp_path: Path, state: dict[str, T
     denoiser = load_checkpoint(path, "skip-unet", skip="zero", skip_exponent=3.0)
 
     passport = read_passport(path)
-    assert passport.sha256 == denoiser.weights.sha256 == file_sha256(path)
+    assert passport.sha256 == denoiser.weights.sha256 == file_hash(path)
     assert passport.keys_sha256 == keys_fingerprint((key, tuple(tensor.shape)) for key, tensor in state.items())
     assert (passport.name, passport.format, passport.origin) == ("found", "ddim", "pretrained")
     assert (passport.ema, passport.prediction, passport.dtype) == (False, "epsilon", "float32")
@@ -95,7 +96,7 @@ def test_a_passport_that_cannot_be_written_is_kept_in_memory(
 
     denoiser = load_checkpoint(path)
 
-    assert denoiser.weights.sha256 == file_sha256(path)
+    assert denoiser.weights.sha256 == file_hash(path)
     assert not passport_path(path).exists()
 
 
@@ -124,7 +125,7 @@ def test_raw_weights_in_place_of_the_average_are_caught(tmp_path: Path, state: d
     load_checkpoint(good)
     verify_probe(good)
     torch.save([{f"module.{key}": tensor for key, tensor in state.items()}, {}, 1, 1000, nudged(state)], swapped)
-    write_passport(replace(read_passport(good), sha256=file_sha256(swapped)), swapped)
+    write_passport(replace(read_passport(good), sha256=file_hash(swapped)), swapped)
 
     with pytest.raises(BadCheckpoint, match="does not answer as its passport says: at t = 0") as refused:
         verify_probe(swapped)
@@ -183,7 +184,7 @@ def test_shipped_weights_are_found_by_name_and_relabelled_ones_refused(
 
     weights, inputs = load_weights(nn.Linear(2, 2), "shipped", shipped="digits-a")
 
-    assert (weights.sha256, inputs) == (file_sha256(path), (path,))
+    assert (weights.sha256, inputs) == (file_hash(path), (path,))
     with pytest.raises(BadCheckpoint, match="its passport is that of 'digits-a'"):
         load_weights(nn.Linear(2, 2), "shipped", shipped="digits-b")
     with pytest.raises(MissingWeights, match="make them with `bench train digits-c`"):
@@ -197,7 +198,7 @@ def test_every_shipped_checkpoint_answers_as_its_passport_says() -> None:
         pytest.skip("no shipped checkpoint has a probe")
 
     for path in probed:
-        assert json.loads(passport_path(path).read_text(encoding="utf-8"))["sha256"] == file_sha256(path)
+        assert json.loads(passport_path(path).read_text(encoding="utf-8"))["sha256"] == file_hash(path)
         verify_probe(path)
 
 

@@ -63,5 +63,5 @@ def test_the_same_picture_gives_the_same_bytes_without_metadata(tmp_path: Path) 
 def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
 
-    with pytest.raises(SaveError, match="the picture cannot be written"):
+    with pytest.raises(SaveError, match="file: is a file, expected a folder of its own"):
         save_png(image_grid(torch.zeros(1, 1, 2, 2), columns=1), tmp_path / "file" / "a.png")

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 
 from bench.data.digits import load_digits
 from bench.errors import BadCheckpoint, MeasurementError, MissingWeights, ParamError, SuiteError
-from bench.passport import file_sha256, read_passport
+from bench.files import file_hash
+from bench.passport import read_passport
 from bench.quality.classifier_recipe import ClassifierRecipe, parse_classifier
 from bench.quality.digits_cnn import (
     MIN_ACCURACY,
@@ -54,7 +55,7 @@ def test_the_shipped_weights_know_held_out_digits_as_their_passport_says() -> No
     assert found >= MIN_ACCURACY
     assert passport.facts is not None
     assert found == passport.facts["accuracy"]
-    assert passport.sha256 == SHA256 == file_sha256(shipped_weights())
+    assert passport.sha256 == SHA256 == file_hash(shipped_weights())
     assert passport.data == load_digits("train").fingerprint
 
 
@@ -107,7 +108,7 @@ def test_a_file_that_is_no_safetensors_is_a_bad_checkpoint(tmp_path: Path) -> No
     path.write_bytes(b"<html>not found</html>")
 
     with pytest.raises(BadCheckpoint, match="not a readable safetensors"):
-        load_digits_cnn(path, sha256=file_sha256(path))
+        load_digits_cnn(path, sha256=file_hash(path))
 
 
 def test_training_repeats_itself_to_the_bit_and_its_file_loads(tmp_path: Path) -> None:

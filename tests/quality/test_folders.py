@@ -18,7 +18,7 @@ from torch import Tensor
 
 from bench.data.digits import load_digits
 from bench.errors import BadData, MissingData, MissingWeights, StoreError, UserError
-from bench.passport import file_sha256
+from bench.files import file_hash
 from bench.quality import folders
 from bench.quality.extractors import Extractor, load_extractor
 from bench.quality.folders import fid_between, read_side
@@ -58,7 +58,7 @@ def test_equals_pytorch_fid_on_two_small_folders(
         warnings.simplefilter("ignore")  # of the square root it calls
         theirs = calculate_fid_given_paths([str(a), str(b)], 10, "cpu", 2048, num_workers=0)
 
-    network = load_extractor("inception", weights=full_size_file, sha256=file_sha256(full_size_file))
+    network = load_extractor("inception", weights=full_size_file, sha256=file_hash(full_size_file))
     found = fid_between(a, b, extractor=network)
 
     assert found.value == pytest.approx(theirs, abs=1e-3)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bench.downloads import fetched_path
 from bench.errors import BadCheckpoint, MeasurementError, MissingWeights, NonFiniteOutput, Unsupported
-from bench.passport import file_sha256
+from bench.files import file_hash
 from bench.quality import extractors
 from bench.quality.extractors import Extractor, extract, load_extractor, precision_error, reduced_precision_pays
 from bench.quality.frechet import frechet_of_features
@@ -24,7 +24,7 @@ SIZE = 107
 
 
 def with_seeded_weights(file: Path, **options: Any) -> tuple[Extractor, FeatureRecipe]:
-    sha256 = file_sha256(file)
+    sha256 = file_hash(file)
     network = load_extractor("inception", weights=file, sha256=sha256, **options)
     return network, feature_recipe("tf", "inception", sha256, channels=3, dtype=network.dtype)
 
@@ -169,7 +169,7 @@ def test_a_file_with_other_tensors_is_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.zeros(3)}, path)
 
     with pytest.raises(BadCheckpoint, match="holds no Inception weights"):
-        load_inception(path, sha256=file_sha256(path))
+        load_inception(path, sha256=file_hash(path))
 
 
 def test_a_pickle_with_code_is_not_run(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_pickle_with_code_is_not_run(tmp_path: Path) -> None:
     torch.save({"Conv2d_1a_3x3.conv.weight": Evil()}, path)
 
     with pytest.raises(BadCheckpoint, match="holds no Inception weights"):
-        load_inception(path, sha256=file_sha256(path))
+        load_inception(path, sha256=file_hash(path))
     assert not marker.exists()
 
 

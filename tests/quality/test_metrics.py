@@ -20,7 +20,7 @@ from bench.data.digits import load_digits
 from bench.data.images import ArrayImages
 from bench.downloads import fetched_path
 from bench.errors import BadCheckpoint, MeasurementError, MissingWeights, ParamError, Unsupported
-from bench.passport import file_sha256
+from bench.files import file_hash
 from bench.quality import digits_cnn, features, inception, metrics
 from bench.quality.digits_cnn import load_digits_cnn
 from bench.quality.features import generated, real
@@ -369,7 +369,7 @@ def small_inception(
     inception_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Callable[[Tensor], Tensor]]:
     """Inception with seeded weights in the place of the published ones, at 107 pixels; gives its direct features."""
-    sha256 = file_sha256(inception_file)
+    sha256 = file_hash(inception_file)
     (tmp_path / "weights").mkdir()
     fetched_path("inception", tmp_path).symlink_to(inception_file)
     monkeypatch.setenv("BENCH_DATA", str(tmp_path))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from bench.data.digits import load_digits
 from bench.errors import BadCheckpoint, MissingWeights, Unsupported
-from bench.passport import file_sha256
+from bench.files import file_hash
 from bench.quality import perceptual
 from bench.quality.digits_cnn import load_digits_cnn
 from bench.quality.perceptual import build_lpips, digits_cnn_distance, load_lpips, lpips_distance
@@ -100,7 +100,7 @@ def backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         path = tmp_path / f"{net}.pth"
         torch.save(torchvision_state(module), path)
         monkeypatch.setattr(perceptual, "backbone_path", lambda wanted: path)
-        monkeypatch.setattr(perceptual, "_sha256", lambda wanted: file_sha256(path))
+        monkeypatch.setattr(perceptual, "_sha256", lambda wanted: file_hash(path))
         load_lpips.cache_clear()
         return module
 

@@ -15,7 +15,8 @@ from bench.contracts import Restorer, ScheduleSpec, Weights
 from bench.diffusion.restoring import sigma_of
 from bench.diffusion.schedule import build_schedule
 from bench.errors import ParamError, SuiteError
-from bench.passport import file_sha256, read_passport
+from bench.files import file_hash
+from bench.passport import read_passport
 from bench.registry import load_builtins
 from bench.suite.schema import Ref
 from bench.train.command import build_model, draw_gallery, run_recipe
@@ -121,7 +122,7 @@ def test_a_killed_training_of_a_restorer_goes_on_to_the_same_weights(tmp_path: P
         run_recipe(several, recipe_name="tiny.yaml", out_dir=tmp_path / "cut", on_step=kill)
     cut = run_recipe(several, recipe_name="tiny.yaml", out_dir=tmp_path / "cut")
 
-    assert file_sha256(cut) == file_sha256(whole)
+    assert file_hash(cut) == file_hash(whole)
 
 
 def test_training_lowers_the_error(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 import bench.data.catalogue  # noqa: F401 - registers the data set
 import models.catalogue  # noqa: F401 - registers the model
 from bench.errors import BadCheckpoint, ParamError
-from bench.passport import file_sha256, read_passport
+from bench.files import file_hash
+from bench.passport import read_passport
 from bench.suite.schema import Ref
 from bench.train.command import build_data, build_model, run_recipe
 from bench.train.loop import Progress, ema_decay, learning_rate, train
@@ -54,7 +55,7 @@ def test_a_killed_training_ends_with_the_weights_of_an_uninterrupted_one(tmp_pat
         run_recipe(recipe(depths), recipe_name="tiny.yaml", out_dir=tmp_path / "cut", on_step=kill_after(5))
     cut = run_recipe(recipe(depths), recipe_name="tiny.yaml", out_dir=tmp_path / "cut")
 
-    assert file_sha256(cut) == file_sha256(whole)
+    assert file_hash(cut) == file_hash(whole)
     assert not list((tmp_path / "cut").glob(".*.partial"))
 
 
@@ -62,7 +63,7 @@ def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
     first = run_recipe(recipe(seed=0), recipe_name="tiny.yaml", out_dir=tmp_path / "a")
     second = run_recipe(recipe(seed=1), recipe_name="tiny.yaml", out_dir=tmp_path / "b")
 
-    assert file_sha256(first) != file_sha256(second)
+    assert file_hash(first) != file_hash(second)
 
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_the_passport_says_what_the_weights_are(tmp_path: Path) -> None:
     weights = run_recipe(recipe(), recipe_name="tiny.yaml", out_dir=tmp_path)
     passport = read_passport(weights)
 
-    assert passport.sha256 == file_sha256(weights)
+    assert passport.sha256 == file_hash(weights)
     assert (passport.steps, passport.ema, passport.seed, passport.prediction) == (6, True, 0, "epsilon")
     assert passport.data == build_data(recipe()).fingerprint
     assert passport.data_split == "train"

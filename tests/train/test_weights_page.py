@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from bench.passport import Passport, file_sha256, read_passport, write_passport
+from bench.files import file_hash
+from bench.passport import Passport, read_passport, write_passport
 from bench.quality.classifier_recipe import is_classifier, parse_classifier
 from bench.registry import load_builtins
 from bench.train.page import BEGIN, END, replace_page, weights_page
@@ -30,7 +31,7 @@ def test_shipped_weights_are_the_ones_their_passport_and_recipe_name(path: Path)
     load_builtins()  # recipes are checked against what is registered
     passport = read_passport(path)
 
-    assert passport.sha256 == file_sha256(path)
+    assert passport.sha256 == file_hash(path)
     assert passport.recipe is not None
     recipe = MODELS / "recipes" / passport.recipe
     if is_classifier(text := recipe.read_text(encoding="utf-8")):
