@@ -65,3 +65,17 @@ def test_a_place_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 
     with pytest.raises(SaveError, match="file: is a file, expected a folder of its own"):
         save_png(image_grid(torch.zeros(1, 1, 2, 2), columns=1), tmp_path / "file" / "a.png")
+
+
+def test_below_its_root_a_picture_is_not_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "artifacts").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(SaveError, match="artifacts: is a symbolic link, expected a folder of its own"):
+        save_png(
+            image_grid(torch.zeros(1, 1, 2, 2), columns=1),
+            tmp_path / "run" / "artifacts" / "a.png",
+            root=tmp_path / "run",
+        )
+    assert list((tmp_path / "elsewhere").iterdir()) == []

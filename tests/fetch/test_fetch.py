@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import random
 import subprocess
 import sys
@@ -297,6 +298,46 @@ def test_a_folder_that_cannot_be_written_is_a_save_error(server: tuple[str, Beha
 
     with pytest.raises(SaveError, match="cannot be written"):
         get(url, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["link to a file", "link to nothing", "pipe"])
+def test_what_came_so_far_is_continued_in_a_file_of_our_own_only(
+    server: tuple[str, Behaviour], tmp_path: Path, kind: str
+) -> None:
+    url, behaviour = server
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "weights").mkdir()
+    partial = tmp_path / "weights" / "toy.bin.partial"
+    if kind == "pipe":
+        os.mkfifo(partial)
+    else:
+        partial.symlink_to(tmp_path / kind.rsplit(maxsplit=1)[1])
+
+    with pytest.raises(SaveError, match=r"toy\.bin\.partial is a .*, expected a regular file; remove it"):
+        get(url, tmp_path)
+
+    assert behaviour.requests == []
+    assert (tmp_path / "file").read_text() == "precious"
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("kind", ["link to a file", "link to nothing", "pipe"])
+def test_a_fetched_file_replaces_what_has_its_name(
+    server: tuple[str, Behaviour], tmp_path: Path, kind: str
+) -> None:
+    url, _ = server
+    (tmp_path / "file").write_text("precious")
+    (tmp_path / "weights").mkdir()
+    target = tmp_path / "weights" / "toy.bin"
+    if kind == "pipe":
+        os.mkfifo(target)
+    else:
+        target.symlink_to(tmp_path / kind.rsplit(maxsplit=1)[1])
+
+    assert get(url, tmp_path).read_bytes() == CONTENT
+
+    assert not target.is_symlink()
+    assert (tmp_path / "file").read_text() == "precious"
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(tmp_path: Path) -> None:

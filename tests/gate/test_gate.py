@@ -220,6 +220,16 @@ def test_a_place_that_cannot_be_written_is_found_out_before_anything_is_measured
         gate("no-such-branch")  # is not even looked for
 
 
+def test_gates_are_not_saved_through_a_link(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (repository / "results").mkdir()
+    (repository / "results" / "gates").symlink_to(elsewhere)
+
+    with pytest.raises(SaveError, match="results/gates: is a symbolic link, expected a folder of its own"):
+        gate("no-such-branch")  # is not even looked for
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_an_option_is_no_revision(repository: Path) -> None:
     with pytest.raises(UserError, match="neither a folder nor a revision"):
         gate("--output=/tmp/x")

@@ -41,3 +41,11 @@ def test_a_missing_page_is_not_current(tmp_path: Path) -> None:
 
     assert not is_current(tmp_path, [tmp_path / "a.md"])
     assert not is_current(tmp_path, [])
+
+
+def test_a_link_is_no_current_page(tmp_path: Path) -> None:
+    at(tmp_path / RECORDS_FILE, LATE)
+    at(tmp_path / "elsewhere", LATE + 1)
+    (tmp_path / "a.md").symlink_to("elsewhere")
+
+    assert not is_current(tmp_path, [tmp_path / "a.md"])

@@ -129,6 +129,22 @@ def test_a_page_that_is_there_is_replaced_and_nothing_is_left_behind(
     assert [path.name for path in tmp_path.iterdir()] == ["speedup.md"]
 
 
+@pytest.mark.parametrize("name", ["speedup.md", "speedup.md.partial"])
+def test_a_page_is_not_written_through_a_link(
+    cheap: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.setattr("bench.report.page.load_run", lambda path: cheap)
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / name).symlink_to("../victim")
+
+    render_report([tmp_path], tmp_path / "run", ("md",))
+
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert (tmp_path / "run" / "speedup.md").read_text().startswith("# A title")
+    assert not (tmp_path / "run" / "speedup.md").is_symlink()
+
+
 def test_the_page_starts_with_how_much_was_measured(report: MakeReport) -> None:
     (section,) = report().sections
 

@@ -22,6 +22,7 @@ from bench.store.files import (
     RECORDS_FILE,
     RUN_FILE,
     bring_artifacts,
+    continue_run,
     latest_run,
     load_info,
     load_records,
@@ -259,6 +260,56 @@ def test_folder_that_takes_no_data_is_found_out_at_once(tmp_path: Path, options:
     assert done.stderr.splitlines()[-1].startswith(f"bench.errors.SaveError: {mount}/toy: ")
     assert sentence in done.stderr
     assert "writable" not in done.stdout
+
+
+@pytest.mark.parametrize("name", [".lock", ".probe", ".new"])
+@pytest.mark.parametrize("kind", ["link to a file", "link to nothing", "link to a folder", "pipe"])
+def test_nothing_that_stands_in_a_suites_folder_is_written_through(
+    tmp_path: Path, info: RunInfo, name: str, kind: str
+) -> None:
+    (tmp_path / "home" / "folder").mkdir(parents=True)
+    (tmp_path / "home" / "file").write_text("precious")
+    (tmp_path / "results" / "toy").mkdir(parents=True)
+    place = tmp_path / "results" / "toy" / name
+    if kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(tmp_path / "home" / kind.rsplit(maxsplit=1)[1])
+
+    if name == ".lock":
+        with (
+            pytest.raises(SaveError, match=r"\.lock is a (symbolic link|pipe), expected a regular file; remove it"),
+            writing(tmp_path / "results", "toy", "this test"),
+        ):
+            raise AssertionError("writable")
+    else:
+        with writing(tmp_path / "results", "toy", "this test") as folder, new_run(folder, info):
+            pass
+        assert run_ids(tmp_path / "results", "toy") == (info.id,)
+
+    assert (tmp_path / "home" / "file").read_text() == "precious"
+    assert sorted(path.name for path in (tmp_path / "home").rglob("*")) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("part", ["logs", "artifacts", "."])
+def test_a_run_with_a_link_for_a_folder_is_not_continued(tmp_path: Path, run: Path, part: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    shutil.rmtree(run / part)
+    (run / part).symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(SaveError, match="is a symbolic link, expected a folder of its own; remove it"):
+        continue_run(run.parent, run.name)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_folders_that_were_deleted_from_a_run_are_made_again(run: Path) -> None:
+    shutil.rmtree(run / "logs")
+    shutil.rmtree(run / "artifacts")
+
+    assert continue_run(run.parent, run.name) == run
+
+    assert (run / "logs").is_dir()
+    assert (run / "artifacts").is_dir()
 
 
 def test_artifacts_come_along_or_their_attempt_does_not(tmp_path: Path, record: MakeRecord) -> None:

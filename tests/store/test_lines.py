@@ -150,6 +150,21 @@ def test_file_in_place_of_the_folder_is_a_save_error_that_names_it(tmp_path: Pat
         LineWriter(tmp_path / "blocked" / "records.jsonl")
 
 
+@pytest.mark.parametrize("kind", ["link to a file", "link to nothing", "pipe"])
+def test_lines_are_appended_to_a_file_of_our_own_only(tmp_path: Path, path: Path, kind: str) -> None:
+    (tmp_path / "file").write_text("precious\n")
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(tmp_path / kind.rsplit(maxsplit=1)[1])
+
+    with pytest.raises(SaveError, match="expected a regular file; remove it or use another results folder"):
+        LineWriter(path)
+
+    assert (tmp_path / "file").read_text() == "precious\n"
+    assert not (tmp_path / "nothing").exists()
+
+
 FULL = """
     import resource, signal, sys
     from pathlib import Path
