@@ -322,9 +322,7 @@ def test_what_came_so_far_is_continued_in_a_file_of_our_own_only(
 
 
 @pytest.mark.parametrize("kind", ["link to a file", "link to nothing", "pipe"])
-def test_a_fetched_file_replaces_what_has_its_name(
-    server: tuple[str, Behaviour], tmp_path: Path, kind: str
-) -> None:
+def test_a_fetched_file_replaces_what_has_its_name(server: tuple[str, Behaviour], tmp_path: Path, kind: str) -> None:
     url, _ = server
     (tmp_path / "file").write_text("precious")
     (tmp_path / "weights").mkdir()

@@ -223,7 +223,7 @@ def every_count(content: dict[str, Any]) -> object:
         (with_key("optimizer", {"state": {0: {}}}), "optimizer, parameter 0: not Adam's step, exp_avg and exp_avg_sq"),
         (with_key("optimizer", {"state": {}}), "the steps that optimizer counts do not fit step 2"),
         (with_moment("exp_avg", lambda tensor: tensor[..., :1]), r"optimizer, parameter \d+: exp_avg is"),
-        (with_moment("exp_avg_sq", lambda tensor: tensor * float("inf")), r"optimizer, .*: exp_avg_sq holds NaN or infinity"),
+        (with_moment("exp_avg_sq", lambda tensor: tensor * float("inf")), "optimizer, .*exp_avg_sq holds NaN"),
         (with_moment("step", lambda tensor: 2.0), r"optimizer, parameter \d+: step is no tensor of numbers"),
         (with_moment("step", lambda tensor: tensor - 5), "the steps that optimizer counts do not fit step 2"),
         (every_count, "the steps that optimizer counts do not fit step 2"),
