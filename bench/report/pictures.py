@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-from bench.store.files import ARTIFACTS
+from bench.store.fields import ARTIFACTS
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_BYTES = 8 * 2**20

@@ -21,14 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import StoreError, UserError
+from bench.files import read_regular
 from bench.store.attempts import Attempt, Key, current
+from bench.store.fields import ARTIFACTS
 from bench.store.lines import DamagedLine, cannot_save, read_lines, sync_folder
-from bench.store.record import SCHEMA, Record, RunInfo
+from bench.store.record import NewerFormat, Record, RunInfo, decode, info_of
 
 RUN_FILE = "run.json"
 RECORDS_FILE = "records.jsonl"
 LOGS = "logs"
-ARTIFACTS = "artifacts"
 PROBE_BYTES = 65_536
 """Room that must be there before anything is measured."""
 
@@ -96,19 +97,23 @@ def load_info(path: Path) -> RunInfo:
     """`run.json` of a run folder. Raises StoreError when it is missing, damaged or newer than this program."""
     file = path / RUN_FILE
     try:
-        data: dict[str, Any] = json.loads(file.read_bytes().decode("utf-8"))
-        found = data.pop("checksum")
-        if found != _checksum(data):
-            raise StoreError(f"{file}: does not match its checksum; run the suite again")
-        if data["schema"] > SCHEMA:
-            raise StoreError(f"{file}: format {data['schema']} is newer than this program's {SCHEMA}; update it")
-        return RunInfo(**data)
+        data = decode(read_regular(file).decode("utf-8"))
+        written = data.pop("checksum")
+        if written != _checksum(data):
+            raise StoreError("does not match its checksum")
+        return info_of(data)
     except FileNotFoundError as error:
         raise StoreError(f"{path}: not a run folder: it has no {RUN_FILE}; run `bench run` first") from error
     except OSError as error:
         raise StoreError(f"{file}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreError(f"{file}: damaged: {type(error).__name__}: {error}; run the suite again") from error
+    except NewerFormat as error:
+        raise StoreError(f"{file}: {error}") from error
+    except StoreError as error:
+        raise StoreError(f"{file}: {error}; run the suite again") from error
+    except KeyError as error:
+        raise StoreError(f"{file}: damaged: it has no {error}; run the suite again") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(f"{file}: damaged: {error}; run the suite again") from error
 
 
 def _checksum(data: dict[str, Any]) -> str:

@@ -205,7 +205,7 @@ def test_what_goes_wrong_with_a_cell_is_its_own_record(
         ("inf", "NonFiniteOutput: fake-wrong gave inf at {'stage': 1}"),
         ("nothing", "MeasurementError: fake-wrong gave no measurement; a metric must give a value or raise"),
         ("the same twice", "MeasurementError: fake-wrong gave two measurements at {}; each needs its own"),
-        ("an escape", "MeasurementError: fake-wrong: artifact '../elsewhere.npz' must lie inside the run's folder"),
+        ("an escape", "MeasurementError: fake-wrong: artifact is '../elsewhere.npz', expected the name of a file below artifacts/"),
         ("a promise", "MeasurementError: the metric names the artifact 'not-written.npz', but did not write it"),
         ("an object", "MeasurementError: fake-wrong gave something that cannot be saved"),
         ("text", "TypeError: must be real number, not str (traceback in stderr)"),
