@@ -145,6 +145,9 @@ def _suite_now(run: Run, given: str | None) -> tuple[Suite | None, tuple[Cell, .
 
     problem = ""
     try:
+        # A pipe is a suite file only where the user names it: nobody writes into one that a stranger's run names.
+        if not given and Path(run.info.suite_path).exists() and not Path(run.info.suite_path).is_file():
+            raise SuiteError([f"{run.info.suite_path}: not a file"])
         suite = read_suite(given or run.info.suite_path)
     except SuiteError as error:
         if given:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.contracts import MetricKind
-from bench.errors import WorkerDied
+from bench.errors import ParamError, WorkerDied
 from bench.files import own_folder
 from bench.run.descendants import adopting
 from bench.run.environment import available_processors, worker_environment
@@ -69,6 +69,10 @@ class IsolatedExecutor:
     builder: str | None = None
     """`module:function` that builds subjects instead of `bench.subject`; the module must be a plug-in."""
     memory_workers: int = MEMORY_WORKERS
+
+    def __post_init__(self) -> None:
+        if self.cell_timeout_s is not None and not 0 < self.cell_timeout_s < math.inf:
+            raise ParamError(f"cell timeout: {self.cell_timeout_s}, expected a number of seconds above 0")
 
     def run(self, plans: Sequence[WorkerPlan], setting: Setting) -> Generator[Happening, None, None]:
         """All lanes advance until their workers are busy; then wait for one of those, and so on."""

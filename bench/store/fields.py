@@ -185,7 +185,12 @@ def sequence(inner: Field, longest: int = MAX_ENTRIES) -> Field:
     def read(field: str, value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple) or len(value) > longest:
             raise WrongField(field, value, f"a list of at most {longest:,}")
-        return tuple([inner(field, each) for each in value])
+        try:
+            return tuple([inner("", each) for each in value])
+        except WrongField:
+            for index, each in enumerate(value):
+                inner(f"{field}[{index}]", each)
+            raise
 
     return read
 

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -245,7 +246,7 @@ def bring_artifacts(attempt: Attempt, source: Path, target: Path) -> bool:
     """
     for name in {record.artifact for record in attempt.records if record.artifact is not None}:
         there, here = source / name, target / name
-        if not there.is_file():
+        if not _is_own_file(there, source):
             return False
         try:
             here.parent.mkdir(parents=True, exist_ok=True)
@@ -253,6 +254,14 @@ def bring_artifacts(attempt: Attempt, source: Path, target: Path) -> bool:
         except OSError as error:
             raise cannot_save(target, error) from error
     return True
+
+
+def _is_own_file(path: Path, run: Path) -> bool:
+    """Whether a file lies in a run's folder itself: a link may lead to any file of the user."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode) and path.parent.resolve().is_relative_to(run.resolve())
+    except OSError:
+        return False
 
 
 def _link_or_copy(there: Path, here: Path) -> None:

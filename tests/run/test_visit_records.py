@@ -114,7 +114,11 @@ def test_every_exception_has_a_status_and_a_sentence(error: BaseException, statu
         (Measurement("fake-stages", "s", ()), MeasurementError, "without values"),
         (Measurement("other", "s", (1.0,)), MeasurementError, "called 'other' in 's'; it is registered as"),
         (Measurement("fake-stages", "ms", (1.0,)), MeasurementError, "in 'ms'; it is registered as"),
-        (Measurement("fake-stages", "s", (1.0,), artifact="/etc/passwd"), MeasurementError, "artifact is '/etc/passwd'"),
+        (
+            Measurement("fake-stages", "s", (1.0,), artifact="/etc/passwd"),
+            MeasurementError,
+            "is '/etc/passwd'",
+        ),
         (Measurement("fake-stages", "s", (1.0,), artifact="a/../../b"), MeasurementError, "below artifacts/"),
     ],
 )
