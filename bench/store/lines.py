@@ -56,9 +56,7 @@ def read_lines(path: Path, containing: bytes = b"") -> Lines:
     except FileNotFoundError:
         return Lines((), ())
     except _TooMuch as error:
-        raise StoreError(
-            f"{path}: takes more than {MAX_MEMORY >> 20} MiB of memory up to line {error}; {LARGE}"
-        ) from error
+        raise StoreError(f"{path}: {error}; {LARGE}") from error
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
 
