@@ -70,9 +70,12 @@ def whole_file(path: Path, *, advice: str = ADVICE) -> Iterator[BinaryIO]:
 
 
 def write_whole(path: Path, content: str | bytes, *, advice: str = ADVICE) -> None:
-    """Write a file, UTF-8 where it is text, as `whole_file` does. Raises SaveError."""
+    """Write a file, UTF-8 where it is text, as `whole_file` does. Raises SaveError.
+
+    What UTF-8 cannot hold, such as a byte of a file name that is not UTF-8, is written as `\\udce9`.
+    """
     with whole_file(path, advice=advice) as file:
-        file.write(content.encode("utf-8") if isinstance(content, str) else content)
+        file.write(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
 
 
 class _Sink(io.FileIO):

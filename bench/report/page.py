@@ -274,7 +274,7 @@ def _write(folder: Path, files: Files) -> tuple[Path, ...]:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_name(f"{path.name}.partial")
-            partial.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
+            partial.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"))
             partial.replace(path)
             written.append(path)
     except OSError as error:
