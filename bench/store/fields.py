@@ -63,6 +63,12 @@ def described(value: object) -> str:
     return f"of the type {_quoted(type(value).__name__)}"
 
 
+def sentence(error: Exception, longest: int = 300) -> str:
+    """What an error says, without control characters and not too long: it may quote what it found."""
+    words = str(error)[:longest]
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in words)
+
+
 def _quoted(text: str) -> str:
     return ascii(text) if len(text) <= 40 else f"{ascii(text[:40])[:-1]}...' ({len(text):,} characters)"
 

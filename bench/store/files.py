@@ -24,13 +24,15 @@ from typing import Any
 from bench.errors import StoreError, UserError
 from bench.files import read_regular
 from bench.store.attempts import Attempt, Key, current
-from bench.store.fields import ARTIFACTS
+from bench.store.fields import ARTIFACTS, sentence
 from bench.store.lines import DamagedLine, cannot_save, read_lines, sync_folder
 from bench.store.record import NewerFormat, Record, RunInfo, decode, info_of
 
 RUN_FILE = "run.json"
 RECORDS_FILE = "records.jsonl"
 LOGS = "logs"
+MAX_RUN_BYTES = 8 << 20
+"""Of `run.json`, which holds the text of the suite."""
 PROBE_BYTES = 65_536
 """Room that must be there before anything is measured."""
 
@@ -98,7 +100,7 @@ def load_info(path: Path) -> RunInfo:
     """`run.json` of a run folder. Raises StoreError when it is missing, damaged or newer than this program."""
     file = path / RUN_FILE
     try:
-        data = decode(read_regular(file).decode("utf-8"))
+        data = decode(read_regular(file, MAX_RUN_BYTES).decode("utf-8"))
         written = data.pop("checksum")
         if written != _checksum(data):
             raise StoreError("does not match its checksum")
@@ -114,7 +116,7 @@ def load_info(path: Path) -> RunInfo:
     except KeyError as error:
         raise StoreError(f"{file}: damaged: it has no {error}; run the suite again") from error
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreError(f"{file}: damaged: {error}; run the suite again") from error
+        raise StoreError(f"{file}: damaged: {sentence(error)}; run the suite again") from error
 
 
 def _checksum(data: dict[str, Any]) -> str:

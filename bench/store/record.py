@@ -170,7 +170,7 @@ RECORD: Mapping[str, Field] = {
 }
 """What stands in every line, in its order, besides the checksum."""
 _texts = fields.mapping(_text)
-_long = fields.text(1 << 24)
+_long = fields.text(2 * fields.MAX_TEXT)
 RUN_INFO: Mapping[str, Field] = {
     "schema": _whole,
     "id": _name,
@@ -263,7 +263,7 @@ def from_line(line: str, repeated: Repeated | None = None) -> Record:
     except KeyError as error:
         raise StoreError(f"not a record: it has no {error}") from error
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreError(f"not a record: {error}") from error
+        raise StoreError(f"not a record: {fields.sentence(error)}") from error
 
 
 def info_of(data: Mapping[str, Any]) -> RunInfo:

@@ -120,6 +120,15 @@ def test_field_of_another_kind_makes_a_damaged_line(
         from_line(with_field(record(), name, value))
 
 
+def test_sentence_about_a_damaged_line_is_short_and_plain(record: MakeRecord) -> None:
+    line = signed({**json.loads(to_line(record())), "cell": "\x1b[31m" * 10_000, "values": []})
+
+    with pytest.raises(StoreError, match=r"^not a record: \\x1b\[31m") as caught:
+        from_line(line)
+    assert len(str(caught.value)) < 2_000
+    assert str(caught.value).isprintable()
+
+
 @pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_numbers_that_are_not_finite_are_no_numbers_of_a_line(record: MakeRecord, word: str) -> None:
     text = _canonical({**json.loads(to_line(record())), "values": [0.25], "checksum": 0})
