@@ -118,9 +118,11 @@ def whole(low: int = -MAX_WHOLE, high: int = MAX_WHOLE) -> Field:
 
 def number(field: str, value: Any) -> float:
     """A finite number of a magnitude below MAX_VALUE, as float64; numbers of NumPy and truth values as above."""
-    # The comparison, which is false for NaN, comes before the conversion, which is too large for some whole numbers.
-    if isinstance(value, float | Real) and not isinstance(value, bool) and abs(value) < MAX_VALUE:  # type: ignore[operator]
-        return float(value)
+    if isinstance(value, Real) and not isinstance(value, bool):
+        # A whole number may be too large to be converted, and a number of NumPy too small to be compared.
+        plain = int(value) if isinstance(value, Integral) else float(value)
+        if -MAX_VALUE < plain < MAX_VALUE:  # false for NaN
+            return float(plain)
     raise WrongField(field, value, f"a finite number of a magnitude below {MAX_VALUE:g}")
 
 
