@@ -201,6 +201,17 @@ def test_a_run_whose_command_is_null_does_not_wait_for_words_from_the_terminal(
     assert [code for code, _ in ask()] == [2, 2, 2, 2, 2]
 
 
+@pytest.mark.parametrize(
+    "change", [{"command": ""}, {"command": "'"}, {"suite_path": "x" * 5_000}, {"suite_path": "/"}]
+)
+def test_a_run_with_a_command_or_a_path_that_is_none_is_read(
+    bad: Path, ask: Callable[[], Iterator[Answer]], change: Data
+) -> None:
+    write(bad, [as_data(record) for record in records()], {**asdict(head()), **change})
+
+    assert [code for code, _ in ask()] == [0, 0, 0, 0, 0]
+
+
 def test_the_suite_that_a_run_names_is_not_read_from_a_pipe(
     bad: Path, ask: Callable[[], Iterator[Answer]], tmp_path: Path
 ) -> None:
