@@ -186,13 +186,13 @@ class Measurement:
     metric: str
     unit: str
     values: tuple[float, ...]
-    """Raw values in SI base units, in the order they were taken; all finite."""
+    """Raw values in SI base units, in the order they were taken: one or more finite numbers, no truth values."""
     at: Mapping[str, Scalar] = field(default_factory=dict)
     """What the value is of, when a metric gives several: {"stage": 2}, {"t_start": 100}."""
     nfe: int | None = None
     """Network calls behind each value, as counted."""
     artifact: str | None = None
-    """Name of a file with the full arrays, relative to the run's folder."""
+    """Name of a file with the full arrays, relative to the run's folder and below its `artifacts/`."""
     warnings: tuple[str, ...] = ()
     """Plain sentences a reader of the number must see."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -145,6 +147,9 @@ def _suite_now(run: Run, given: str | None) -> tuple[Suite | None, tuple[Cell, .
 
     problem = ""
     try:
+        # A pipe is a suite file only where the user names it: nobody writes into one that a stranger's run names.
+        if not given and not _may_be_read(run.info.suite_path):
+            raise SuiteError([f"{run.info.suite_path[:200]!r}: not a file"])
         suite = read_suite(given or run.info.suite_path)
     except SuiteError as error:
         if given:
@@ -155,6 +160,16 @@ def _suite_now(run: Run, given: str | None) -> tuple[Suite | None, tuple[Cell, .
         return suite, expand(suite), problem
     except UserError as error:
         return suite, (), f"its cells are not known here: {error}"
+
+
+def _may_be_read(path: str) -> bool:
+    """Whether a path leads to a file or to nothing; a folder, a pipe and a device are neither."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116 - the path may be no path at all
+    except FileNotFoundError:
+        return True  # perhaps the name of a suite that ships
+    except (OSError, ValueError):
+        return False
 
 
 def _run_with(results: Path, wanted: str) -> tuple[Run, str]:

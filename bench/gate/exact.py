@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.store.record import SCHEMA, Record, Status
+from bench.store.record import RECORD, SCHEMA, Record, Status
 from bench.suite.schema import Cell
 from bench.verdict.compare import compare, side_of
 from bench.verdict.outcome import Outcome, Verdict
@@ -71,8 +71,11 @@ def _records(cell: Cell, numbers: Sequence[Mapping[str, Any]]) -> Iterator[Recor
     for number in numbers:
         empty = _empty(cell, number["metric"])
         if "error" not in number:
-            values = tuple(map(float, number["values"]))
-            yield replace(empty, unit=number["unit"], at=number["at"], values=values, status=Status.OK, reason=None)
+            try:
+                fields = {name: RECORD[name](name, number[name]) for name in ("unit", "at", "values")}
+                yield replace(empty, status=Status.OK, reason=None, **fields)
+            except ValueError as error:
+                yield replace(empty, reason=f"{number['metric']} gave what is no measurement: {error}")
         elif not number["error"].startswith("UnknownName"):
             yield replace(empty, reason=number["error"])
 

@@ -24,6 +24,8 @@ START_S = 300.0
 GRACE_S = 5.0
 LAST_WORDS = 4096
 """Bytes of a log that are searched for what a dead process said last."""
+MAX_ANSWER_BYTES = 256 << 20
+"""Of one answer, which may hold an image."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ class ArmProcess:
         poll.register(self._answers, select.POLLIN)
         until = time.monotonic() + timeout_s
         while b"\n" not in self._heard:
+            if len(self._heard) > MAX_ANSWER_BYTES:
+                raise WorkerDied(f"{self.name}: an answer longer than {MAX_ANSWER_BYTES:,} bytes (log: {self._log})")
             if not poll.poll(max(0.0, until - time.monotonic()) * 1000):
                 raise WorkerDied(f"{self.name}: no answer after {timeout_s:g} s (log: {self._log})")
             chunk = os.read(self._answers, 1 << 16)
@@ -99,7 +103,12 @@ class ArmProcess:
                 raise WorkerDied(self._last_words())
             self._heard += chunk
         line, _, self._heard = self._heard.partition(b"\n")
-        answer: Mapping[str, Any] = json.loads(line)
+        try:
+            answer: Mapping[str, Any] = json.loads(line)
+            if not isinstance(answer, dict):
+                raise ValueError("expected an object")
+        except (ValueError, RecursionError) as error:
+            raise WorkerDied(f"{self.name}: its answer was garbled: {error} (log: {self._log})") from error
         if "error" in answer:
             raise WorkerDied(f"{self.name}: {answer['error']}")
         return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from itertools import chain, pairwise
 
 from bench.analysis.results import Point, Results, varying
 from bench.contracts import Scalar
@@ -107,7 +107,7 @@ def _carried(command: str) -> list[str]:
     except ValueError:  # a quote that is not closed: the command was not written by this program
         return []
     found: list[str] = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         if word in CARRIED and following:
             found += [word, following]
         elif word.startswith(tuple(f"{each}=" for each in CARRIED)):

@@ -6,6 +6,7 @@ is a PNG whose every chunk is whole, of a size that a browser can take.
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-from bench.store.files import ARTIFACTS
+from bench.files import open_regular
+from bench.store.fields import ARTIFACTS
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_BYTES = 8 * 2**20
@@ -46,15 +48,15 @@ def read_picture(run_dir: Path, name: str) -> Png:
         raise BadPicture("is not a .png file")
     path = run_dir / where
     try:
-        if not path.resolve().is_relative_to((run_dir / ARTIFACTS).resolve()):
+        if not path.resolve().is_relative_to(run_dir.resolve() / ARTIFACTS):
             raise BadPicture(f"is a link that leads out of {ARTIFACTS}/ of the run")
-        if not path.is_file():
-            raise BadPicture("is not there any more")
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise BadPicture(f"has {size:,} bytes; at most {MAX_BYTES:,} are shown")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_BYTES:
+                raise BadPicture(f"has {size:,} bytes; at most {MAX_BYTES:,} are shown")
             content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise BadPicture("is not there any more") from error
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         raise BadPicture(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
     return check_png(content)

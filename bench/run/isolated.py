@@ -7,6 +7,7 @@ on the worker's pipe until there is an answer, the worker is dead, or its time i
 from __future__ import annotations
 
 import math
+import re
 import select
 import time
 from collections import deque
@@ -15,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.contracts import MetricKind
-from bench.errors import WorkerDied
+from bench.errors import ParamError, WorkerDied
+from bench.files import own_folder
+from bench.run.descendants import adopting
 from bench.run.environment import available_processors, worker_environment
 from bench.run.executor import Beginning, Dropped, Ended, Happening, Setting
-from bench.run.messages import CannotStart, Done, Event, Ready
+from bench.run.messages import CannotStart, Done, Event, Ready, check_answer
 from bench.run.outcome import Circumstances, missed, utc_text
 from bench.run.process import WorkerProcess
 from bench.run.schedule import WorkerPlan, together
@@ -32,7 +35,10 @@ START_TIMEOUT_S = 300.0
 """How long a worker may take for its imports; on a cold network disk torch takes a minute."""
 MEMORY_WORKERS = 2
 """Memory is measured in this many processes at once where there are processors for them: only bytes are read."""
+LONGEST_SLEEP_S = 86_400.0
+"""poll(2) counts milliseconds in 32 bits; a later deadline is waited for in several sleeps."""
 
+_LOG = re.compile(r"worker-(\d{1,9})-.*\.log")
 
 Steps = Generator[Happening | WorkerProcess, None, None]
 """Happenings to pass on, and, when nothing can go on, the worker that must be heard first."""
@@ -64,8 +70,16 @@ class IsolatedExecutor:
     """`module:function` that builds subjects instead of `bench.subject`; the module must be a plug-in."""
     memory_workers: int = MEMORY_WORKERS
 
+    def __post_init__(self) -> None:
+        if self.cell_timeout_s is not None and not 0 < self.cell_timeout_s < math.inf:
+            raise ParamError(f"cell timeout: {self.cell_timeout_s}, expected a number of seconds above 0")
+
     def run(self, plans: Sequence[WorkerPlan], setting: Setting) -> Generator[Happening, None, None]:
         """All lanes advance until their workers are busy; then wait for one of those, and so on."""
+        with adopting():
+            yield from self._lanes(plans, setting)
+
+    def _lanes(self, plans: Sequence[WorkerPlan], setting: Setting) -> Generator[Happening, None, None]:
         queue = deque(plans)
         lanes: list[_Lane] = []
         try:
@@ -109,6 +123,9 @@ class IsolatedExecutor:
                 try:
                     if hopeless is not None:
                         raise WorkerDied(hopeless)
+                    if worker is not None and worker.says_more():
+                        worker.kill()
+                        worker = None
                     if worker is None:
                         worker = self._start(plan, setting)
                         hopeless = "it cannot start"  # until it has
@@ -119,6 +136,7 @@ class IsolatedExecutor:
                     done = yield from _heard(worker)
                     if not isinstance(done, Done):
                         raise WorkerDied("the worker's answer was garbled")
+                    check_answer(done, visit, setting.run)
                     records, keep = done.records, done.clean
                 except WorkerDied as death:
                     if hopeless is not None:
@@ -140,7 +158,7 @@ class IsolatedExecutor:
         return CELL_TIMEOUT_S[kind] if self.cell_timeout_s is None else self.cell_timeout_s
 
     def _start(self, plan: WorkerPlan, setting: Setting) -> WorkerProcess:
-        log = _new_log(setting.run_dir / LOGS, plan.kind)
+        log = _new_log(own_folder(setting.run_dir, LOGS), plan.kind)
         arguments = [
             *("--run", setting.run, "--run-dir", str(setting.run_dir.absolute()), "--log", f"{LOGS}/{log.name}"),
             *(word for plugin in setting.plugins for word in ("--plugin", plugin)),
@@ -170,10 +188,11 @@ def _sleep_until_heard(workers: Sequence[WorkerProcess]) -> None:
         for fd in worker.fds:
             poll.register(fd, select.POLLIN)
     left_s = min(worker.deadline for worker in workers) - time.monotonic()
-    poll.poll(max(0, math.ceil(left_s * 1000)))
+    poll.poll(math.ceil(1000 * min(max(0.0, left_s), LONGEST_SLEEP_S)))
 
 
 def _new_log(folder: Path, kind: MetricKind) -> Path:
-    """The next free name, so that a run that was continued keeps all its logs."""
-    number = sum(1 for _ in folder.glob("worker-*.log"))
+    """The name after the last one, so that a run that was continued keeps all its logs, whichever were removed."""
+    names = (_LOG.fullmatch(path.name) for path in folder.iterdir())
+    number = max((int(name[1]) + 1 for name in names if name is not None), default=0)
     return folder / f"worker-{number:03d}-{kind}.log"

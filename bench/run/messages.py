@@ -10,6 +10,7 @@ from typing import Any
 from bench.errors import StoreError, WorkerDied
 from bench.registry import metric_spec
 from bench.run.schedule import Visit
+from bench.store.attempts import key_of
 from bench.store.record import Record, from_line, to_line
 from bench.suite.schema import Cell, Ref
 
@@ -78,8 +79,27 @@ def decode_event(line: bytes) -> Event:
             case "done":
                 return Done(_records(data["records"]), bool(data["clean"]))
         raise ValueError(f"unknown event {data['event']!r}")
-    except (ValueError, KeyError, TypeError, StoreError) as error:
+    except (ValueError, KeyError, TypeError, StoreError, RecursionError) as error:
         raise WorkerDied(f"the worker's answer was garbled: {error}") from error
+
+
+def check_answer(done: Done, visit: Visit, run: str) -> None:
+    """Raises WorkerDied unless an answer is to this question of this run, and whole.
+
+    A process that a metric forked, or a library that writes where it should not, may answer too.
+    """
+    if not done.records:
+        raise WorkerDied("the worker's answer was garbled: it holds no record")
+    for record in done.records:
+        if record.run != run or key_of(record) != visit.key or not visit.wanted.is_of(record):
+            raise WorkerDied(
+                f"the worker's answer was garbled: it is of {record.metric} of {record.cell}, and "
+                f"{visit.metric.name} of {visit.cell.id} was asked for"
+            )
+        if record.siblings != len(done.records):
+            raise WorkerDied(
+                f"the worker's answer was garbled: it holds {len(done.records)} of {record.siblings} records"
+            )
 
 
 def _records(lines: Sequence[str]) -> tuple[Record, ...]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import PurePosixPath
+from numbers import Real
 
 from bench.contracts import Measurement, Scalar
 from bench.errors import (
@@ -16,14 +16,19 @@ from bench.errors import (
     MissingData,
     MissingWeights,
     NonFiniteOutput,
+    StoreError,
     Unsupported,
     UnsupportedOperator,
 )
 from bench.run.schedule import Visit
-from bench.store.record import SCHEMA, InputFile, Record, Status, to_line
+from bench.store.fields import WrongField, described
+from bench.store.record import MAX_LINE_BYTES, RECORD, SCHEMA, InputFile, Record, Status, from_line, to_line
 
 MAX_REASON = 400
 """Characters of a reason; the log has the rest."""
+_MEASURED = ("values", "nfe", "warnings", "artifact")
+_HALVES = re.compile(r"[\ud800-\udc7f\udd00-\udfff]")
+"""Halves of surrogate pairs that stand for no byte of a file name, and so cannot be saved."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,11 @@ def measured(visit: Visit, measurements: Iterable[Measurement], around: Circumst
     Raises MeasurementError when they are not what the metric is registered for, and NonFiniteOutput for NaN and
     infinity: a record never holds either.
     """
-    found = tuple(measurements)
+    found = tuple(_checked(visit, each) for each in measurements)
     if not found:
         raise MeasurementError(f"{visit.metric.name} gave no measurement; a metric must give a value or raise")
     seen: list[dict[str, Scalar]] = []
     for each in found:
-        _check(visit, each)
         if dict(each.at) in seen:
             raise MeasurementError(f"{visit.metric.name} gave two measurements at {dict(each.at)}; each needs its own")
         seen.append(dict(each.at))
@@ -64,20 +68,15 @@ def measured(visit: Visit, measurements: Iterable[Measurement], around: Circumst
             around,
             status=Status.OK,
             at=dict(each.at),
-            values=tuple(float(value) for value in each.values),
+            values=each.values,
             nfe=each.nfe,
-            warnings=tuple(each.warnings),
+            warnings=each.warnings,
             artifact=each.artifact,
             siblings=len(found),
         )
         for each in found
     )
-    for record in records:
-        try:
-            to_line(record)
-        except (TypeError, ValueError) as error:
-            raise MeasurementError(f"{visit.metric.name} gave something that cannot be saved: {error}") from error
-    return records
+    return tuple(_as_saved(visit, record) for record in records)
 
 
 def missed(visit: Visit, status: Status, reason: str, around: Circumstances) -> tuple[Record, ...]:
@@ -134,27 +133,43 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def one_line(text: str) -> str:
     """Text as a reason: one line, no control characters, not too long, never empty."""
+    text = _HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
     cleaned = re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text).strip() or "no message"
     return cleaned if len(cleaned) <= MAX_REASON else f"{cleaned[: MAX_REASON - 1]}…"
 
 
-def _check(visit: Visit, each: Measurement) -> None:
-    """Raise unless a measurement is what its metric promises."""
+def _checked(visit: Visit, each: object) -> Measurement:
+    """A measurement in plain types. Raises unless it is what its metric promises."""
     name, spec = visit.metric.name, visit.spec
+    if not isinstance(each, Measurement):
+        raise MeasurementError(f"{name} gave {described(each)}, expected a Measurement")
     if (each.metric, each.unit) != (name, spec.unit):
         raise MeasurementError(
-            f"{name} gave a measurement called {each.metric!r} in {each.unit!r}; it is registered as {name!r} in "
-            f"{spec.unit!r}"
+            f"{name} gave a measurement called {described(each.metric)} in {described(each.unit)}; it is registered as "
+            f"{name!r} in {spec.unit!r}"
         )
-    if not each.values:
+    try:
+        at = RECORD["at"]("at", each.at)
+        for value in each.values if isinstance(each.values, list | tuple) else ():
+            if isinstance(value, Real) and not isinstance(value, int) and not math.isfinite(value):
+                raise NonFiniteOutput(f"{name} gave {float(value)} at {at}" if at else f"{name} gave {float(value)}")
+        found = {field: RECORD[field](field, getattr(each, field)) for field in _MEASURED}
+    except WrongField as error:
+        raise MeasurementError(f"{name}: {error}") from error
+    if not found["values"]:
         raise MeasurementError(f"{name} gave a measurement without values")
-    wrong = next((value for value in each.values if not math.isfinite(value)), None)
-    if wrong is not None:
-        raise NonFiniteOutput(f"{name} gave {wrong} at {dict(each.at)}" if each.at else f"{name} gave {wrong}")
-    if each.artifact is not None:
-        path = PurePosixPath(each.artifact)
-        if path.is_absolute() or ".." in path.parts:
-            raise MeasurementError(f"{name}: artifact {each.artifact!r} must lie inside the run's folder")
+    return replace(each, at=at, **found)
+
+
+def _as_saved(visit: Visit, record: Record) -> Record:
+    """A record as it will be read. Raises MeasurementError when it could not be."""
+    try:
+        line = to_line(record)
+        if len(line.encode()) >= MAX_LINE_BYTES:
+            raise StoreError(f"a record of {len(line.encode()):,} bytes, expected fewer than {MAX_LINE_BYTES:,}")
+        return from_line(line)
+    except (TypeError, ValueError, StoreError) as error:
+        raise MeasurementError(f"{visit.metric.name} gave something that cannot be saved: {error}") from error
 
 
 def _record(

@@ -32,13 +32,14 @@ from bench.run.outcome import (
     verdict,
 )
 from bench.run.schedule import Visit, unmet_need
+from bench.run.spare_memory import spare_fraction
 from bench.run.wall import utc_now
 from bench.store.inputs import Inputs
 from bench.store.record import InputFile, Record, Status
 from bench.suite.schema import Cell
 
 SPARE_MEMORY = 0.25
-"""Fraction of the machine's memory that subjects kept for their next visit must leave free."""
+"""Fraction of the machine's or container's memory that subjects kept for their next visit must leave free."""
 
 OWN_PACKAGES = frozenset({"bench", "models"})
 """Code that the run's code hash covers."""
@@ -88,6 +89,8 @@ class Performer:
         self._builder = builder
         self._subjects: OrderedDict[str, Measurable] = OrderedDict()
         self._inputs = Inputs()
+        # What is there now stays: later collections need not look at it, so they take microseconds.
+        gc.freeze()
 
     def perform(self, visit: Visit) -> Performed:
         """Measure, whatever happens. KeyboardInterrupt passes through."""
@@ -117,7 +120,7 @@ class Performer:
     def _once(self, visit: Visit, started: str, begin: float) -> tuple[Record, ...]:
         unmet = unmet_need(visit.cell, visit.spec)
         if unmet is None:
-            subject = self._subject(visit.cell)
+            subject = self._subject(visit)
             unmet = _unmet_by_weights(subject, visit)
             if unmet is None:
                 return self._measure(visit, subject, started, begin)
@@ -142,16 +145,22 @@ class Performer:
             _secure(self._run_dir / name)
         return records
 
-    def _subject(self, cell: Cell) -> Measurable:
+    def _subject(self, visit: Visit) -> Measurable:
         """The cell's subject, built now or kept from its last visit."""
+        cell = visit.cell
         if cell.id in self._subjects:
             self._subjects.move_to_end(cell.id)
             return self._subjects[cell.id]
-        while self._subjects and not _memory_to_spare():
+        if visit.spec.kind == "exact":
+            # The exact numbers of a cell follow one another, and no later visit comes back to it.
+            self._subjects.clear()
+            gc.collect()
+            subject = self._subjects[cell.id] = self._builder(cell, self._run_dir)
+            return subject
+        while self._subjects and spare_fraction() < SPARE_MEMORY:
             self._subjects.popitem(last=False)
             _collect_everything()
         subject = self._subjects[cell.id] = self._builder(cell, self._run_dir)
-        # What is there now stays: later collections need not look at it, so they take microseconds.
         gc.collect()
         gc.freeze()
         return subject
@@ -225,13 +234,3 @@ def _no_garbage_collection(wanted: bool) -> Iterator[None]:
 def _collect_everything() -> None:
     gc.unfreeze()
     gc.collect()
-
-
-def _memory_to_spare() -> bool:
-    """Whether enough of the machine's memory is free to keep what is there and build one more."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return True
-    sizes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines) if rest}
-    return sizes.get("MemAvailable", 1) >= SPARE_MEMORY * sizes.get("MemTotal", 1)

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from bench.errors import WorkerDied
+from bench.run.descendants import MARK, end_marked, new_mark
 from bench.run.messages import Event, decode_event, encode_job
 from bench.run.outcome import one_line
 from bench.run.schedule import Visit
@@ -24,6 +26,8 @@ QUIT_GRACE_S = 10.0
 """How long a worker with no more jobs may take to end by itself."""
 MAX_LOG_BYTES = 1 << 20
 """A longer log keeps its first and its last half of this."""
+MAX_ANSWER_BYTES = 64 << 20
+"""Of one answer; what is longer is no answer."""
 
 
 class WorkerProcess:
@@ -40,27 +44,31 @@ class WorkerProcess:
         self._timeout_s = timeout_s
         self._busy = False
         self._heard = bytearray()
+        self._searched = 0
         self._log_begin = 0
         self._ended = False
+        self._mark = new_mark()
+        # Open to its end, so that the log can be read and cut even when somebody removes the file meanwhile.
+        self._output = _new_log(log)
         self._events, write = os.pipe()
         os.set_blocking(self._events, False)
         try:
-            with _new_log(log) as output:
-                self._process = subprocess.Popen(
-                    [
-                        *(sys.executable, "-P", "-u", "-m", "bench.run.worker"),
-                        *("--parent", str(os.getpid()), "--events", str(write), *arguments),
-                    ],
-                    stdin=subprocess.PIPE,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env=dict(environment),
-                    pass_fds=(write,),
-                    start_new_session=True,
-                    bufsize=0,
-                )
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-P", "-u", "-m", "bench.run.worker"),
+                    *("--parent", str(os.getpid()), "--events", str(write), *arguments),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=self._output,
+                stderr=subprocess.STDOUT,
+                env={**environment, MARK: self._mark},
+                pass_fds=(write,),
+                start_new_session=True,
+                bufsize=0,
+            )
         except BaseException:
             os.close(self._events)
+            self._output.close()
             raise
         finally:
             os.close(write)
@@ -76,7 +84,7 @@ class WorkerProcess:
         self._busy = True
         self._timeout_s = timeout_s
         self.deadline = time.monotonic() + timeout_s
-        self._log_begin = self.log.stat().st_size
+        self._log_begin = os.fstat(self._output.fileno()).st_size
         assert self._process.stdin is not None  # it was asked for
         data = memoryview(encode_job(visit))
         try:
@@ -87,14 +95,19 @@ class WorkerProcess:
 
     def answer(self) -> Event | None:
         """What the worker said, or None when it said nothing yet. Raises WorkerDied when it will say nothing more."""
-        dead = self._pidfd is not None and _readable(self._pidfd, 0.0)
+        dead = self._has_ended()
         closed = self._hear()
-        line, newline, rest = self._heard.partition(b"\n")
-        if newline:
-            self._heard = rest
-            return decode_event(bytes(line))
+        end = self._heard.find(b"\n", self._searched)
+        if end >= 0:
+            line = bytes(self._heard[:end])
+            del self._heard[: end + 1]
+            self._searched = 0
+            return decode_event(line)
+        self._searched = len(self._heard)
+        if len(self._heard) > MAX_ANSWER_BYTES:
+            raise WorkerDied(f"the worker's answer was garbled: longer than {MAX_ANSWER_BYTES:,} bytes")
         if dead or closed:
-            raise WorkerDied(self._last_words(self.kill()))
+            raise WorkerDied(self._last_words())
         if time.monotonic() >= self.deadline:
             self.terminate()
             raise WorkerDied(
@@ -102,6 +115,11 @@ class WorkerProcess:
                 f"raise --cell-timeout if it needs longer (log: {self._log_name})"
             )
         return None
+
+    def says_more(self) -> bool:
+        """Whether a worker that has no job said something: then nobody knows what it will answer to the next one."""
+        self._hear()
+        return bool(self._heard)
 
     def quit(self) -> None:
         """Let a worker that waits for a job end by itself, and make sure of it."""
@@ -117,7 +135,7 @@ class WorkerProcess:
         self.kill()
 
     def kill(self) -> int | None:
-        """End the worker and all processes of its session now, and tidy up. The exit code, negative for a signal."""
+        """End the worker and all it started now, and tidy up. The exit code, negative for a signal."""
         if self._ended:
             return self._process.returncode
         # Before the process is reaped its number cannot belong to anyone else.
@@ -127,12 +145,14 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             return None  # stuck inside the kernel; it dies when the kernel lets go of it
         self._ended = True
+        end_marked(self._mark)
         assert self._process.stdin is not None  # it was asked for
         self._process.stdin.close()
         os.close(self._events)
         if self._pidfd is not None:
             os.close(self._pidfd)
-        _trim(self.log)
+        with self._output, suppress(OSError):  # a log that stays long is no reason to end a run
+            _trim(self._output)
         return self._process.returncode
 
     @property
@@ -145,18 +165,24 @@ class WorkerProcess:
         except ProcessLookupError:
             return
 
+    def _has_ended(self) -> bool:
+        """Whether the process has ended, without reaping it."""
+        if self._pidfd is not None:
+            return _readable(self._pidfd, 0.0)
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
     def _wait(self, timeout_s: float) -> None:
         """Until the process has ended, without reaping it; at most timeout_s."""
         if self._pidfd is not None:
             _readable(self._pidfd, timeout_s)
             return
         until = time.monotonic() + timeout_s
-        while time.monotonic() < until and self._process.poll() is None:
+        while time.monotonic() < until and not self._has_ended():
             time.sleep(0.02)
 
     def _hear(self) -> bool:
-        """Take in what has been said so far; True when nothing more can come."""
-        while True:
+        """Take in what has been said so far, but no endless answer; True when nothing more can come."""
+        while len(self._heard) <= MAX_ANSWER_BYTES:
             try:
                 chunk = os.read(self._events, 1 << 16)
             except BlockingIOError:
@@ -164,11 +190,18 @@ class WorkerProcess:
             if not chunk:
                 return True
             self._heard += chunk
+        return False
 
-    def _last_words(self, code: int | None) -> str:
-        words = _last_line(self.log, self._log_begin)
+    def _last_words(self) -> str:
+        """How a worker ended that closed its channel: by itself, or by our hand when it goes on without one."""
+        # A process that ends closes its files a moment before it has ended.
+        self._wait(TERM_GRACE_S)
+        by_itself = self._has_ended()
+        words = _last_line(self._output, self._log_begin)
+        code = self.kill()
+        how = how_it_ended(code) if by_itself else "closed the channel of its answers and went on, so it was stopped"
         said = f"; it last said: {words}" if words else ""
-        return f"{how_it_ended(code)}{'' if self._busy else ' while it started'}{said} (log: {self._log_name})"
+        return f"{how}{'' if self._busy else ' while it started'}{said} (log: {self._log_name})"
 
 
 def how_it_ended(code: int | None) -> str:
@@ -197,31 +230,30 @@ def _readable(fd: int, timeout_s: float) -> bool:
 
 
 def _new_log(log: Path) -> BinaryIO:
+    """A file of its own to write and read. Raises SaveError."""
     try:
-        return log.open("xb")
+        return log.open("x+b", buffering=0)
     except OSError as error:
         raise cannot_save(log.parent, error) from error
 
 
-def _last_line(log: Path, begin: int) -> str:
+def _last_line(log: BinaryIO, begin: int) -> str:
     """The last line written since `begin`, or what Python says first when it crashes; empty when nothing was said."""
-    with log.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(begin, size - 8192))
-        lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    size = os.fstat(log.fileno()).st_size
+    start = max(begin, size - 8192)
+    text = os.pread(log.fileno(), size - start, start).decode("utf-8", "replace") if size > start else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith("Fatal Python error")]
     return one_line((fatal or lines)[-1])[:200] if lines else ""
 
 
-def _trim(log: Path) -> None:
+def _trim(log: BinaryIO) -> None:
     """Keep the beginning and the end of a log that is too long."""
-    size = log.stat().st_size
+    size = os.fstat(log.fileno()).st_size
     if size <= MAX_LOG_BYTES:
         return
     half = MAX_LOG_BYTES // 2
-    with log.open("r+b") as file:
-        file.seek(size - half)
-        tail = file.read()
-        file.seek(half)
-        file.write(f"\n[... {size - 2 * half} bytes left out ...]\n".encode() + tail)
-        file.truncate()
+    tail = os.pread(log.fileno(), half, size - half)
+    log.seek(half)
+    log.write(f"\n[... {size - 2 * half} bytes left out ...]\n".encode() + tail)
+    log.truncate()

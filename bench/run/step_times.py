@@ -19,7 +19,7 @@ from bench.registry import MODELS
 from bench.run.environment import machine
 from bench.store.attempts import current
 from bench.store.files import RECORDS_FILE, RUN_FILE, load_info
-from bench.store.lines import parse_lines
+from bench.store.lines import read_lines
 from bench.store.record import Record, Status
 from bench.suite.schema import Cell
 
@@ -126,11 +126,9 @@ def _times_of(run: Path) -> Iterator[tuple[Network, StepTimes]]:
 def _records(run: Path) -> Iterator[Record]:
     """Those that count. Other metrics' lines are not even parsed: a plan has no time for them."""
     try:
-        data = (run / RECORDS_FILE).read_bytes()
-    except OSError:
+        lines = read_lines(run / RECORDS_FILE, containing=f'"metric":"{METRIC}"'.encode())
+    except StoreError:
         return
-    sought = f'"metric":"{METRIC}"'.encode()
-    lines = parse_lines(b"\n".join(line for line in data.split(b"\n") if sought in line))
     for attempt in current(lines.records).values():
         if attempt.status is Status.OK:
             yield from attempt.records

@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faulthandler.enable()
     jobs = _take_stdin()
     os.set_inheritable(options.events, False)
+    os.register_at_fork(after_in_child=lambda: _fall_silent(jobs.fileno(), options.events))
     try:
         load_plugins(options.plugin)
         builder = _builder(options.builder)
@@ -77,6 +78,14 @@ def _take_stdin() -> BinaryIO:
     os.dup2(nothing, 0)
     os.close(nothing)
     return os.fdopen(jobs, "rb")
+
+
+def _fall_silent(*channels: int) -> None:
+    """In a process that a metric or a library forks: it is no worker, so it finds no jobs and answers to nobody."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for channel in channels:
+        os.dup2(nothing, channel, inheritable=False)
+    os.close(nothing)
 
 
 def _builder(name: str | None) -> Builder:

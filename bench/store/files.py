@@ -23,15 +23,26 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import StoreError, UserError
-from bench.files import open_own, open_regular, own_folder, prove_room, sync_folder, whole_file, write_whole
+from bench.files import (
+    open_own,
+    open_regular,
+    own_folder,
+    prove_room,
+    read_regular,
+    sync_folder,
+    whole_file,
+    write_whole,
+)
 from bench.store.attempts import Attempt, Key, current
+from bench.store.fields import ARTIFACTS, sentence
 from bench.store.lines import CONTINUE_ADVICE, DamagedLine, cannot_save, read_lines
-from bench.store.record import SCHEMA, Record, RunInfo
+from bench.store.record import NewerFormat, Record, RunInfo, decode, info_of
 
 RUN_FILE = "run.json"
 RECORDS_FILE = "records.jsonl"
 LOGS = "logs"
-ARTIFACTS = "artifacts"
+MAX_RUN_BYTES = 8 << 20
+"""Of `run.json`, which holds the text of the suite."""
 PROBE_BYTES = 65_536
 """Room that must be there before anything is measured."""
 
@@ -99,19 +110,23 @@ def load_info(path: Path) -> RunInfo:
     """`run.json` of a run folder. Raises StoreError when it is missing, damaged or newer than this program."""
     file = path / RUN_FILE
     try:
-        data: dict[str, Any] = json.loads(file.read_bytes().decode("utf-8"))
-        found = data.pop("checksum")
-        if found != _checksum(data):
-            raise StoreError(f"{file}: does not match its checksum; run the suite again")
-        if data["schema"] > SCHEMA:
-            raise StoreError(f"{file}: format {data['schema']} is newer than this program's {SCHEMA}; update it")
-        return RunInfo(**data)
+        data = decode(read_regular(file, MAX_RUN_BYTES).decode("utf-8"))
+        written = data.pop("checksum")
+        if written != _checksum(data):
+            raise StoreError("does not match its checksum")
+        return info_of(data)
     except FileNotFoundError as error:
         raise StoreError(f"{path}: not a run folder: it has no {RUN_FILE}; run `bench run` first") from error
     except OSError as error:
         raise StoreError(f"{file}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreError(f"{file}: damaged: {type(error).__name__}: {error}; run the suite again") from error
+    except NewerFormat as error:
+        raise StoreError(f"{file}: {error}") from error
+    except StoreError as error:
+        raise StoreError(f"{file}: {error}; run the suite again") from error
+    except KeyError as error:
+        raise StoreError(f"{file}: damaged: it has no {error}; run the suite again") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(f"{file}: damaged: {sentence(error)}; run the suite again") from error
 
 
 def _checksum(data: dict[str, Any]) -> str:
@@ -244,7 +259,7 @@ def bring_artifacts(attempt: Attempt, source: Path, target: Path) -> bool:
     """
     for name in {record.artifact for record in attempt.records if record.artifact is not None}:
         there, here = source / name, target / name
-        if not there.is_file():
+        if not _is_own_file(there, source):
             return False
         own_folder(target, *Path(name).parent.parts)
         try:
@@ -252,6 +267,14 @@ def bring_artifacts(attempt: Attempt, source: Path, target: Path) -> bool:
         except OSError as error:
             raise cannot_save(target, error) from error
     return True
+
+
+def _is_own_file(path: Path, run: Path) -> bool:
+    """Whether a file lies in a run's folder itself: a link may lead to any file of the user."""
+    try:
+        return stat.S_ISREG(path.lstat().st_mode) and path.parent.resolve().is_relative_to(run.resolve())
+    except OSError:
+        return False
 
 
 def _link_or_copy(there: Path, here: Path) -> None:

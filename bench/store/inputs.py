@@ -6,14 +6,20 @@ Paths are recorded relative to places that every machine has (`{python}/sklearn/
 
 from __future__ import annotations
 
+import errno
 import os
 import sysconfig
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
+from math import inf
 from pathlib import Path
+from stat import S_ISREG
 
 from bench.files import file_hash
 from bench.store.record import InputFile
+
+MAX_FILES = 4_000_000
+"""Of a folder that is compared with how it was: more than any data set has, and less than a whole disk."""
 
 
 class Inputs:
@@ -48,12 +54,15 @@ class Inputs:
         path = located(recorded.path)
         try:
             if path.is_dir():
-                return self.describe(path).sha256 == recorded.sha256
+                if path not in self._folders:
+                    self._folders[path] = _describe_folder(path, MAX_FILES)
+                return self._folders[path].sha256 == recorded.sha256
             stat = path.stat()
-            if stat.st_size != recorded.size:
+            # A device has no end and a pipe has no content; a stranger's record may name either.
+            if not S_ISREG(stat.st_mode) or stat.st_size != recorded.size:
                 return False
             return stat.st_mtime_ns == recorded.mtime_ns or self.describe(path).sha256 == recorded.sha256
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a null byte in the name
             return False
 
 
@@ -83,10 +92,19 @@ def _places() -> Iterator[tuple[str, Path]]:
     yield "home", Path.home()
 
 
-def _describe_folder(folder: Path) -> InputFile:
-    """A folder of many files by their names, sizes and times; reading a data set anew for each run would take hours."""
+def _describe_folder(folder: Path, most: float = inf) -> InputFile:
+    """A folder of many files by their names, sizes and times; reading a data set anew for each run would take hours.
+
+    Raises OSError when it holds more than `most` things.
+    """
     lines, newest, size = [], 0, 0
-    for path in sorted(each for each in folder.rglob("*") if each.is_file()):
+    files = []
+    for number, each in enumerate(folder.rglob("*")):
+        if number >= most:
+            raise OSError(errno.E2BIG, f"more than {most:,} things in one folder")
+        if each.is_file():
+            files.append(each)
+    for path in sorted(files):
         stat = path.stat()
         lines.append(f"{path.relative_to(folder).as_posix()} {stat.st_size} {stat.st_mtime_ns}")
         newest, size = max(newest, stat.st_mtime_ns), size + stat.st_size

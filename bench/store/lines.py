@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 from bench.errors import SaveError, StoreError
-from bench.files import NotAFile, open_own, sync_folder
-from bench.store.record import Record, from_line, to_line
+from bench.files import NotAFile, open_own, open_regular, sync_folder
+from bench.store.record import MAX_LINE_BYTES, Record, Repeated, from_line, to_line
+
+MAX_FILE_BYTES = 1 << 30
+"""Of a file of records."""
+MAX_MEMORY = 384 << 20
+"""What the records of one file may take in memory, roughly: some 200,000 of the usual ones."""
+RECORD_MEMORY = 1_000
+VALUE_MEMORY = 32
+"""Bytes that one record takes besides the parts it shares with others, and each of its values."""
+LARGE = "leave out what is not needed: each line is a record of its own"
 
 
 @dataclass(frozen=True)
@@ -30,30 +41,64 @@ class Lines:
     damaged: tuple[DamagedLine, ...]
 
 
-def read_lines(path: Path) -> Lines:
+def read_lines(path: Path, containing: bytes = b"") -> Lines:
     """Every readable record of a file, and every line that is not one; a missing file holds nothing.
 
-    Raises StoreError when the file is there and cannot be read.
+    containing: lines without it are passed over unread. Raises StoreError when the file is there and cannot be read, is
+    no regular file, or holds more than fits into memory.
     """
     try:
-        return parse_lines(path.read_bytes())
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                raise StoreError(f"{path}: has {size:,} bytes, expected at most {MAX_FILE_BYTES:,}; {LARGE}")
+            return _parse(file, containing)
     except FileNotFoundError:
         return Lines((), ())
+    except _TooMuch as error:
+        raise StoreError(f"{path}: {error}; {LARGE}") from error
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def parse_lines(data: bytes) -> Lines:
-    """The same of a file's content. Only a newline byte ends a line: other separators may stand inside of a text."""
+    """The same of a file's content. Only a newline byte ends a line: other separators may stand inside of a text.
+
+    Raises StoreError when it holds more than fits into memory.
+    """
+    try:
+        return _parse(io.BytesIO(data), b"")
+    except _TooMuch as error:
+        raise StoreError(str(error)) from error
+
+
+class _TooMuch(Exception):
+    """Records that memory does not hold."""
+
+    def __init__(self, line: int) -> None:
+        super().__init__(f"takes more than {MAX_MEMORY >> 20} MiB of memory up to line {line:,}")
+
+
+def _parse(file: BinaryIO, containing: bytes) -> Lines:
     records: list[Record] = []
     damaged: list[DamagedLine] = []
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if not line:
-            continue
-        try:
-            records.append(from_line(line.decode("utf-8")))
-        except (StoreError, UnicodeDecodeError) as error:
-            damaged.append(DamagedLine(number, str(error)))
+    repeated = Repeated()
+    memory = number = 0
+    while line := file.readline(MAX_LINE_BYTES + 1):
+        number += 1
+        if len(line) > MAX_LINE_BYTES:
+            damaged.append(DamagedLine(number, f"not a record: longer than {MAX_LINE_BYTES:,} bytes"))
+            while not line.endswith(b"\n") and (line := file.readline(MAX_LINE_BYTES)):
+                pass
+        elif line != b"\n" and containing in line:
+            try:
+                record = from_line(line.removesuffix(b"\n").decode("utf-8"), repeated)
+                records.append(record)
+                memory += RECORD_MEMORY + VALUE_MEMORY * len(record.values)
+            except (StoreError, UnicodeDecodeError) as error:
+                damaged.append(DamagedLine(number, str(error)))
+        if memory + repeated.size + RECORD_MEMORY * len(damaged) > MAX_MEMORY:
+            raise _TooMuch(number)
     return Lines(tuple(records), tuple(damaged))
 
 

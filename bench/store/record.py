@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from hashlib import sha256
-from typing import Any
+from typing import Any, NoReturn
 
 from bench.contracts import Scalar, Value
 from bench.errors import StoreError
+from bench.store import fields
+from bench.store.fields import Field
 
 SCHEMA = 1
+MAX_LINE_BYTES = 16 << 20
+"""Of one record."""
+
+_TAIL_LENGTH = len(',"checksum":"0123456789abcdef"}')
+
+
+class NewerFormat(StoreError):
+    """A file that a later version of this program wrote."""
 
 
 class Status(StrEnum):
@@ -120,6 +130,100 @@ class RunInfo:
     """The environment variables that can change a number (OMP_*, MKL_*, CUDA_*, PYTORCH_*), and no others."""
 
 
+def _input_file(name: str, value: Any) -> InputFile:
+    if not isinstance(value, Mapping) or value.keys() != _INPUT_FILE.keys():
+        raise fields.WrongField(name, value, f"an object with {', '.join(_INPUT_FILE)}")
+    return InputFile(**{key: each(fields.entry(name, key), value[key]) for key, each in _INPUT_FILE.items()})
+
+
+_name, _text = fields.text(shortest=1), fields.text()
+_whole, _count = fields.whole(), fields.whole(0)
+_scalars = fields.mapping(fields.scalar)
+
+_INPUT_FILE: Mapping[str, Field] = {"path": _name, "size": _count, "mtime_ns": _whole, "sha256": _text}
+RECORD: Mapping[str, Field] = {
+    "schema": _whole,
+    "run": _name,
+    "cell": _name,
+    "suite": _name,
+    "factors": _scalars,
+    "conditions": _scalars,
+    "metric": _name,
+    "metric_params": fields.mapping(fields.parameter),
+    "unit": fields.text(fields.MAX_NAME),
+    "at": _scalars,
+    "part": fields.text(fields.MAX_NAME),
+    "values": fields.values,
+    "nfe": fields.optional(_count),
+    "status": fields.one_of(tuple(Status), Status),
+    "reason": fields.optional(_text),
+    "warnings": fields.sequence(_text),
+    "subject": _scalars,
+    "inputs": fields.sequence(_input_file),
+    "effort": fields.mapping(_count),
+    "seed": _whole,
+    "started": _text,
+    "duration_s": fields.number,
+    "artifact": fields.optional(fields.artifact),
+    "reused": fields.optional(_name),
+    "siblings": fields.whole(1),
+}
+"""What stands in every line, in its order, besides the checksum."""
+_texts = fields.mapping(_text)
+_long = fields.text(2 * fields.MAX_TEXT)
+RUN_INFO: Mapping[str, Field] = {
+    "schema": _whole,
+    "id": _name,
+    "suite": _name,
+    "suite_path": _text,
+    "suite_text": _long,
+    "suite_sha256": _text,
+    "command": _long,
+    "started": _text,
+    "bench_version": _text,
+    "code_sha256": _text,
+    "git_commit": fields.optional(_text),
+    "git_dirty": fields.optional(fields.truth),
+    "machine": _scalars,
+    "packages": _texts,
+    "environment": _texts,
+}
+"""What stands in `run.json`, besides the checksum."""
+_ONCE = frozenset({"schema", "values", "nfe", "seed", "started", "duration_s", "siblings"})
+"""Fields that are small or hardly ever the same in two lines."""
+
+
+class Repeated:
+    """Parts that stand in many lines: the conditions, the factors of a cell, the facts of its weights.
+
+    Each is checked and held in memory once; there are thousands of records and only dozens of cells.
+    """
+
+    def __init__(self) -> None:
+        self._parts: dict[str, dict[object, Any]] = {name: {} for name in RECORD}
+        self.size = 0
+        """Bytes of memory that they take, roughly."""
+
+    def read(self, name: str, read: Field, value: Any) -> Any:
+        """A field as a record holds it. Raises WrongField."""
+        if name in _ONCE or value is None:
+            return read(name, value)
+        # By its text: 1, 1.0 and true are equal and are not the same.
+        key = value if type(value) is str else (repr(value),)
+        parts = self._parts[name]
+        if key not in parts:
+            parts[key] = read(name, value)
+            self.size += 200 + 4 * len(key if type(key) is str else key[0])
+        return parts[key]
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+_JSON = json.JSONDecoder(parse_constant=_no_number)
+
+
 def to_line(record: Record) -> str:
     """One line of JSON without the newline, keys in field order, with its own checksum."""
     data = asdict(record)
@@ -139,27 +243,57 @@ def checksum(text: str) -> str:
     return sha256(text.encode()).hexdigest()[:16]
 
 
-def from_line(line: str) -> Record:
-    """The record a line holds. Raises StoreError when it is torn, damaged or of an unknown format."""
+def from_line(line: str, repeated: Repeated | None = None) -> Record:
+    """The record a line holds. Raises StoreError when it is torn, damaged, of an unknown format, or no record at all.
+
+    repeated: of the lines read before; parts that are equal are then checked and held once.
+    """
     try:
-        data: dict[str, Any] = json.loads(line)
-        found = data.pop("checksum")
-        known = {each.name for each in fields(Record)} - {"checksum"}
-        if found != checksum(_canonical(data)):
+        data: dict[str, Any] = _JSON.decode(line)
+        written = data.pop("checksum")
+        if not _matches(line, data, written):
             raise StoreError("the line does not match its checksum")
-        if data["schema"] > SCHEMA:
-            raise StoreError(f"format {data['schema']} is newer than this program's {SCHEMA}; update it")
-        if set(data) != known:
-            raise StoreError(f"keys differ: {sorted(set(data) ^ known)}")
-        data["values"] = tuple(data["values"])
-        data["warnings"] = tuple(data["warnings"])
-        data["inputs"] = tuple(InputFile(**each) for each in data["inputs"])
-        data["status"] = Status(data["status"])
-        data["metric_params"] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in data["metric_params"].items()
-        }
-        return Record(**data, checksum=found)
+        _check_schema(data["schema"])
+        if data.keys() != RECORD.keys():
+            raise StoreError(f"keys differ: {listed(data.keys() ^ RECORD.keys())}")
+        read = (repeated or Repeated()).read
+        return Record(**{name: read(name, field, data[name]) for name, field in RECORD.items()}, checksum=written)
     except StoreError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreError(f"not a record: {type(error).__name__}: {error}") from error
+    except KeyError as error:
+        raise StoreError(f"not a record: it has no {error}") from error
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(f"not a record: {fields.sentence(error)}") from error
+
+
+def info_of(data: Mapping[str, Any]) -> RunInfo:
+    """What the object in a `run.json` says. Raises StoreError, WrongField or KeyError."""
+    _check_schema(data["schema"])
+    if data.keys() != RUN_INFO.keys():
+        raise StoreError(f"keys differ: {listed(data.keys() ^ RUN_INFO.keys())}")
+    return RunInfo(**{name: field(name, data[name]) for name, field in RUN_INFO.items()})
+
+
+def decode(content: str) -> Any:
+    """The value of a JSON text. Raises ValueError, also for NaN and infinity, and RecursionError."""
+    return _JSON.decode(content)
+
+
+def listed(names: Iterable[object]) -> str:
+    """A few names of a stranger, in ASCII."""
+    known = sorted(map(fields.described, names))
+    return ", ".join([*known[:5], *([f"and {len(known) - 5:,} more"] if len(known) > 5 else [])])
+
+
+def _check_schema(schema: object) -> None:
+    fields.whole(1)("schema", schema)
+    if schema > SCHEMA:  # type: ignore[operator]
+        raise NewerFormat(f"format {schema} is newer than this program's {SCHEMA}; update it")
+
+
+def _matches(line: str, data: Mapping[str, Any], written: object) -> bool:
+    """Whether a line is what was written: as it stands, or, where its JSON was formatted anew, in what it says."""
+    body, tail = line[:-_TAIL_LENGTH], line[-_TAIL_LENGTH:]
+    if tail == f',"checksum":"{written}"}}' and checksum(body + "}") == written:
+        return True
+    return checksum(_canonical(data)) == written

@@ -25,6 +25,11 @@ class Wanted:
     effort: Mapping[str, int]
     """Only what changes the precision of this kind of number."""
 
+    def is_of(self, record: Record) -> bool:
+        """Whether a record is of this very cell: ids may clash."""
+        mine = (dict(self.factors), dict(self.conditions), self.seed)
+        return mine == (dict(record.factors), dict(record.conditions), record.seed)
+
 
 class Lack(NamedTuple):
     """Why a planned visit must be measured (again)."""
@@ -47,8 +52,7 @@ def lacking(wanted: Wanted, attempt: Attempt | None, unchanged: Callable[[InputF
     first = attempt.records[0]
     if attempt.status in (Status.FAILED, Status.SKIPPED):
         return Lack(f"{attempt.status} before", detail=attempt.reason)
-    found = (dict(first.factors), dict(first.conditions), first.seed)
-    if found != (dict(wanted.factors), dict(wanted.conditions), wanted.seed):
+    if not wanted.is_of(first):
         return Lack("another cell had the same id", stale=True)
     changed = changed_input(attempt, unchanged)
     if changed is not None:

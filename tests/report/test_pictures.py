@@ -89,7 +89,7 @@ def test_every_cut_and_every_changed_byte_is_noticed() -> None:
         ("artifacts", "is not a .png file"),
         ("artifacts/facts.json", "is not a .png file"),
         ("artifacts/absent.png", "is not there any more"),
-        ("artifacts/folder.png", "is not there any more"),
+        ("artifacts/folder.png", "is a folder, expected a regular file"),
         ("artifacts/link.png", "is a link that leads out of artifacts/"),
         ("artifacts/null\0.png", "cannot be read"),
     ],

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from bench.registry import load_builtins
-from bench.run import step_times
 from bench.run.environment import describe_run
 from bench.run.estimate import Estimate, commands, estimate, network_text
 from bench.run.step_times import KnownTimes
+from bench.store import lines
 from bench.store.files import new_run, writing
-from bench.store.lines import Lines, LineWriter, parse_lines
-from bench.store.record import SCHEMA, Record, Status
+from bench.store.lines import LineWriter
+from bench.store.record import SCHEMA, Record, Repeated, Status, from_line
 from bench.suite.expand import expand
 from bench.suite.read import parse_suite
 from bench.suite.schema import Cell, Conditions
@@ -250,13 +250,13 @@ def test_a_network_that_no_suite_measures_has_no_command(tmp_path: Path) -> None
 
 def test_an_estimate_reads_only_step_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(tmp_path, drawing())
-    read: list[int] = []
+    parsed: list[str] = []
 
-    def counting(data: bytes) -> Lines:
-        read.append(data.count(b"\n") + 1)
-        return parse_lines(data)
+    def noting(line: str, repeated: Repeated) -> Record:
+        parsed.append(line)
+        return from_line(line, repeated)
 
-    monkeypatch.setattr(step_times, "parse_lines", counting)
+    monkeypatch.setattr(lines, "from_line", noting)
     found(tmp_path, [drawing()])
 
-    assert read == [len(SECONDS)]
+    assert len(parsed) == len(SECONDS)

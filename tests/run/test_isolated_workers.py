@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+import shutil
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -12,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from bench.errors import ExitCode
+from bench.errors import ExitCode, ParamError, SaveError
 from bench.run import process
 from bench.run.environment import available_processors
 from bench.run.isolated import IsolatedExecutor
@@ -74,6 +78,12 @@ def test_thread_variables_are_those_of_the_cell(bench: Any, make_cell: MakeCell)
         ("exit", r"the metric or the model called exit\('bye'\) \(traceback in logs/worker-000-exact.log\)"),
         ("recurse", r"RecursionError: maximum recursion depth exceeded"),
         ("no memory", r"OutOfMemory: the cell did not fit into memory: 64 GiB"),
+        ("garbage", r"WorkerDied: the worker's answer was garbled: Expecting value"),
+        ("deep garbage", r"WorkerDied: the worker's answer was garbled: maximum recursion depth"),
+        ("endless answer", r"WorkerDied: the worker's answer was garbled: longer than 67,108,864 bytes"),
+        ("answer of another cell", r"WorkerDied: the worker's answer was garbled: it is of fake-exact of toy/level=77"),
+        ("answer of nothing", r"WorkerDied: the worker's answer was garbled: it holds no record"),
+        ("close the channel", r"WorkerDied: closed the channel of its answers and went on, so it was stopped \(log"),
     ],
 )
 def test_death_of_a_worker_is_the_failure_of_one_cell(
@@ -88,6 +98,77 @@ def test_death_of_a_worker_is_the_failure_of_one_cell(
     assert re.match(reason, found[bad.id].reason or "")
     assert (outcome.ok, outcome.failed, outcome.exit_code) == (2, 1, ExitCode.SOME_FAILED)
     assert survivors(outcome.path) == []
+
+
+@pytest.mark.parametrize("behave", ["answer twice", "fork and go on"])
+def test_second_answer_is_not_taken_for_that_of_the_next_cell(
+    bench: Any, make_cell: MakeCell, survivors: Survivors, behave: str
+) -> None:
+    cells = [make_cell({"behave": behave, "level": level} if level == 1 else {"level": level}) for level in range(4)]
+
+    outcome = bench.run(*cells)
+
+    values = {record.cell: record.values for record in load_run(outcome.path).records}
+    assert values == {cell.id: (float(level),) for level, cell in enumerate(cells)}
+    assert survivors(outcome.path) == []
+
+
+@pytest.mark.parametrize("behave", ["daemon", "daemon and fall"])
+def test_daemon_of_a_worker_does_not_outlive_the_run(bench: Any, make_cell: MakeCell, behave: str) -> None:
+    outcome = bench.run(make_cell({"behave": behave}))
+
+    (pid,) = map(int, (outcome.path / "daemons").read_text().split())
+    assert not Path(f"/proc/{pid}").exists()
+
+
+BARE_DAEMON = """
+import sys
+from pathlib import Path
+from bench.registry import load_plugins
+from bench.run.isolated import IsolatedExecutor
+from bench.run.runner import run_suite
+load_plugins([{plugin!r}])
+fake = sys.modules["bench_plugin_fake_plugin"]
+outcome = run_suite(
+    fake.suite_of(), [fake.cell_of({{"behave": "bare daemon"}})], results=Path({results!r}), plugins=[{plugin!r}],
+    executor=IsolatedExecutor(builder={builder!r}),
+)
+print(outcome.path)
+"""
+"""A program that does nothing else, as the command line is one."""
+
+
+def test_daemon_that_hides_where_it_comes_from_does_not_outlive_the_run(bench: Any, tmp_path: Path) -> None:
+    plugin = Path(__file__).with_name("fake_plugin.py")
+    program = BARE_DAEMON.format(plugin=str(plugin), results=str(tmp_path), builder=BUILDER)
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    (pid,) = map(int, (Path(done.stdout.strip()) / "daemons").read_text().split())
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_processes_of_the_calling_program_are_left_alone(bench: Any, make_cell: MakeCell) -> None:
+    with subprocess.Popen(["sleep", "60"]) as child, subprocess.Popen(["sleep", "60"], start_new_session=True) as far:
+        bench.run(make_cell({"behave": "daemon"}))
+        alive = (child.poll(), far.poll())
+        child.kill()
+        far.kill()
+
+    assert alive == (None, None)
+
+
+def test_run_goes_on_without_the_log_that_somebody_removed(bench: Any, make_cell: MakeCell) -> None:
+    outcome = bench.run(make_cell({"behave": "remove the log"}), make_cell({}))
+
+    assert outcome.exit_code is ExitCode.OK
+
+
+def test_reason_is_told_without_the_log_that_somebody_removed(bench: Any, make_cell: MakeCell) -> None:
+    outcome = bench.run(make_cell({"behave": "remove the log and fall"}))
+
+    (record,) = load_run(outcome.path).records
+    assert (record.reason or "").startswith("WorkerDied: killed (9), likely out of memory; it last said: nobody reads")
 
 
 @pytest.mark.parametrize("behave", ["hang", "hang in C", "stop"])
@@ -215,6 +296,51 @@ def test_logs_of_a_continued_run_are_kept(bench: Any, make_cell: MakeCell) -> No
         "worker-000-exact.log",
         "worker-001-exact.log",
     ]
+
+
+def test_logs_that_were_removed_do_not_keep_a_run_from_going_on(bench: Any, make_cell: MakeCell) -> None:
+    for level in range(2):
+        outcome = bench.run(make_cell({"level": level}))
+    (outcome.path / "logs" / "worker-000-exact.log").unlink()
+
+    bench.run(make_cell({"level": 2}))
+
+    assert sorted(path.name for path in (outcome.path / "logs").iterdir()) == [
+        "worker-001-exact.log",
+        "worker-002-exact.log",
+    ]
+
+
+def test_folder_of_logs_that_was_removed_is_made_again(bench: Any, make_cell: MakeCell) -> None:
+    shutil.rmtree(bench.run(make_cell({"level": 1})).path / "logs")
+
+    outcome = bench.run(make_cell({"level": 2}))
+
+    assert [path.name for path in (outcome.path / "logs").iterdir()] == ["worker-000-exact.log"]
+
+
+def test_logs_are_not_written_through_a_link(bench: Any, make_cell: MakeCell, tmp_path: Path) -> None:
+    path = bench.run(make_cell({"level": 1})).path
+    shutil.rmtree(path / "logs")
+    (tmp_path / "elsewhere").mkdir()
+    (path / "logs").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(SaveError, match="logs: is a symbolic link"):
+        bench.run(make_cell({"level": 2}))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("seconds", [1e10, 1e300])
+def test_time_limit_may_be_longer_than_any_run(bench: Any, make_cell: MakeCell, seconds: float) -> None:
+    outcome = bench.run(make_cell({}), executor=IsolatedExecutor(builder=BUILDER, cell_timeout_s=seconds))
+
+    assert outcome.exit_code is ExitCode.OK
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.nan, math.inf])
+def test_time_limit_that_is_none_is_refused(seconds: float) -> None:
+    with pytest.raises(ParamError, match="expected a number of seconds above 0"):
+        IsolatedExecutor(cell_timeout_s=seconds)
 
 
 def test_metric_arguments_reach_the_worker(bench: Any, make_cell: MakeCell) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+import weakref
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from bench.errors import ExitCode, SaveError, UserError
+from bench.run import perform
 from bench.run.executor import Ended, Happening, Setting
 from bench.run.inline import WARNING
 from bench.run.perform import Performer, plugin_files
@@ -205,10 +207,13 @@ def test_what_goes_wrong_with_a_cell_is_its_own_record(
         ("inf", "NonFiniteOutput: fake-wrong gave inf at {'stage': 1}"),
         ("nothing", "MeasurementError: fake-wrong gave no measurement; a metric must give a value or raise"),
         ("the same twice", "MeasurementError: fake-wrong gave two measurements at {}; each needs its own"),
-        ("an escape", "MeasurementError: fake-wrong: artifact '../elsewhere.npz' must lie inside the run's folder"),
+        (
+            "an escape",
+            "MeasurementError: fake-wrong: artifact is '../elsewhere.npz', expected the name of a file below",
+        ),
         ("a promise", "MeasurementError: the metric names the artifact 'not-written.npz', but did not write it"),
-        ("an object", "MeasurementError: fake-wrong gave something that cannot be saved"),
-        ("text", "TypeError: must be real number, not str (traceback in stderr)"),
+        ("an object", "MeasurementError: fake-wrong: at['model'] is of the type 'object', expected text, a number"),
+        ("text", "MeasurementError: fake-wrong: values[0] is '1.0', expected a finite number"),
     ],
 )
 def test_metric_that_breaks_its_contract_fails(inline: Any, make_cell: MakeCell, gives: str, reason: str) -> None:
@@ -220,7 +225,10 @@ def test_metric_that_breaks_its_contract_fails(inline: Any, make_cell: MakeCell,
 
 
 def test_out_of_memory_beside_other_subjects_is_tried_once_more_alone(inline: Any, make_cell: MakeCell) -> None:
-    outcome = inline.run(make_cell({"level": 1}), make_cell({"behave": "crowded", "level": 2}))
+    other = make_cell({"level": 1}, ["fake-time"])
+    crowded = make_cell({"level": 2, "behave": "crowded"}, ["fake-time"])
+
+    outcome = inline.run(other, crowded)
 
     assert (outcome.ok, outcome.failed) == (2, 0)
 
@@ -392,6 +400,35 @@ def test_subject_is_built_once_and_claims_its_threads_at_every_visit(make_cell: 
                 performer.perform(visit)
 
     assert built == ["built", "claimed", "claimed"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "free", "most"), [("fake-exact", 1.0, 1), ("fake-time", 1.0, 3), ("fake-time", 0.1, 1)]
+)
+def test_subjects_are_kept_only_where_a_later_visit_comes_back_and_memory_allows_it(
+    make_cell: MakeCell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str, free: float, most: int
+) -> None:
+    monkeypatch.setattr(perform, "spare_fraction", lambda: free)
+    fake = sys.modules["bench_plugin_fake_plugin"]
+    alive: set[str] = set()
+    counts: list[int] = []
+
+    class Counted(fake.FakeSubject):  # type: ignore[misc, name-defined]
+        def claim_threads(self) -> None:
+            counts.append(len(alive))
+
+    def build(cell: Cell, run_dir: Path) -> Any:
+        subject = Counted(**vars(fake.build(cell, run_dir)))
+        alive.add(cell.id)
+        weakref.finalize(subject, alive.discard, cell.id)
+        return subject
+
+    with closing(Performer("run", tmp_path, "stderr", build)) as performer:
+        (worker, *_) = plan([make_cell({"level": level}, [metric]) for level in range(3)], 0)
+        for visit in worker.visits:
+            performer.perform(visit)
+
+    assert max(counts) == most
 
 
 def test_suite_that_was_only_reworded_measures_nothing(inline: Any, make_cell: MakeCell, make_suite: MakeSuite) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.contracts import Measurement
@@ -20,7 +23,8 @@ from bench.errors import (
     WorkerDied,
 )
 from bench.registry import metric_spec
-from bench.run.messages import Done, Ready, decode_event, decode_job, encode_event, encode_job
+from bench.run import outcome
+from bench.run.messages import Done, Ready, check_answer, decode_event, decode_job, encode_event, encode_job
 from bench.run.outcome import MAX_REASON, Circumstances, measured, missed, one_line, verdict
 from bench.run.schedule import Visit
 from bench.store.record import Status, from_line, to_line
@@ -114,8 +118,12 @@ def test_every_exception_has_a_status_and_a_sentence(error: BaseException, statu
         (Measurement("fake-stages", "s", ()), MeasurementError, "without values"),
         (Measurement("other", "s", (1.0,)), MeasurementError, "called 'other' in 's'; it is registered as"),
         (Measurement("fake-stages", "ms", (1.0,)), MeasurementError, "in 'ms'; it is registered as"),
-        (Measurement("fake-stages", "s", (1.0,), artifact="/etc/passwd"), MeasurementError, "must lie inside"),
-        (Measurement("fake-stages", "s", (1.0,), artifact="a/../../b"), MeasurementError, "must lie inside"),
+        (
+            Measurement("fake-stages", "s", (1.0,), artifact="/etc/passwd"),
+            MeasurementError,
+            "is '/etc/passwd'",
+        ),
+        (Measurement("fake-stages", "s", (1.0,), artifact="a/../../b"), MeasurementError, "below artifacts/"),
     ],
 )
 def test_measurement_that_breaks_its_promise_is_no_record(
@@ -123,6 +131,90 @@ def test_measurement_that_breaks_its_promise_is_no_record(
 ) -> None:
     with pytest.raises(error, match=sentence.replace("{", r"\{")):
         measured(visit, [measurement], AROUND)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"at": {"sizes": [1, 2]}}, r"at\['sizes'\] is a list of 2, expected text, a number, true, false or null"),
+        ({"at": {"k": {}}}, r"at\['k'\] is an object of 0"),
+        ({"at": {"k": float("nan")}}, r"at\['k'\] is nan, expected a finite number"),
+        ({"at": {"k": 10**30}}, r"at\['k'\] is a whole number of 100 bits"),
+        ({"at": {1: 2}}, "a name in at is 1, expected text"),
+        ({"at": {"x" * 201: 2}}, "a name in at is 'xxx"),
+        ({"at": None}, "at is null, expected an object"),
+        ({"at": {"k": "\ud800"}}, r"at\['k'\] is '\\ud800', expected text without halves"),
+        ({"values": None}, "values is null, expected a list"),
+        ({"values": "12"}, "values is '12', expected a list"),
+        ({"values": ("1",)}, r"values\[0\] is '1', expected a finite number"),
+        ({"values": (1.0, True)}, r"values\[1\] is true, expected a finite number"),
+        ({"values": ((1,),)}, r"values\[0\] is a list of 1"),
+        ({"values": (10**400,)}, r"values\[0\] is a whole number of 1,329 bits"),
+        ({"values": (1e200,)}, r"values\[0\] is 1e\+200, expected a finite number of a magnitude below 1e\+150"),
+        ({"values": (1.0 + 2.0j,)}, r"values\[0\] is of the type 'complex'"),
+        ({"values": (0.0,) * 1_000_001}, "values is a list of 1,000,001, expected a list of at most 1,000,000"),
+        ({"nfe": "x"}, "nfe is 'x', expected a whole number from 0"),
+        ({"nfe": 1.5}, "nfe is 1.5"),
+        ({"nfe": [1]}, "nfe is a list of 1"),
+        ({"nfe": True}, "nfe is true"),
+        ({"nfe": -1}, "nfe is -1"),
+        ({"nfe": 10**400}, "nfe is a whole number of 1,329 bits"),
+        ({"warnings": "text"}, "warnings is 'text', expected a list"),
+        ({"warnings": (1,)}, r"warnings\[0\] is 1, expected text"),
+        ({"warnings": ({"a": 1},)}, r"warnings\[0\] is an object of 1, expected text"),
+        ({"artifact": 5}, "artifact is 5, expected text"),
+        ({"artifact": ""}, "artifact is '', expected the name of a file below artifacts/"),
+        ({"artifact": "records.jsonl"}, "artifact is 'records.jsonl'"),
+        ({"artifact": "run.json"}, "artifact is 'run.json'"),
+        ({"artifact": "artifacts/"}, "artifact is 'artifacts/'"),
+        ({"artifact": "artifacts/../run.json"}, "artifact is 'artifacts/../run.json'"),
+        ({"artifact": "artifacts/a\0b"}, "artifact is 'artifacts/a"),
+        ({"unit": None}, "in null; it is registered as"),
+        ({"metric": ["fake-stages"]}, "called a list of 1 in 's'; it is registered as"),
+    ],
+)
+def test_field_of_a_measurement_of_another_kind_is_named(visit: Visit, fields: dict[str, Any], sentence: str) -> None:
+    whole = {"metric": "fake-stages", "unit": "s", "values": (1.0,), **fields}
+
+    with pytest.raises(MeasurementError, match=f"^fake-stages.*{sentence}"):
+        measured(visit, [Measurement(**whole)], AROUND)
+
+
+def test_what_is_no_measurement_is_named(visit: Visit) -> None:
+    with pytest.raises(MeasurementError, match=r"fake-stages gave 1\.5, expected a Measurement"):
+        measured(visit, [1.5], AROUND)  # type: ignore[list-item]
+
+
+def test_numbers_of_numpy_are_numbers(visit: Visit) -> None:
+    at = {"t": np.int64(3), "level": np.float32(0.5)}
+    given = Measurement("fake-stages", "s", (np.float32(0.25), np.int64(2)), at, nfe=np.int32(4))  # type: ignore[arg-type]
+
+    (record,) = measured(visit, [given], AROUND)
+
+    assert (record.values, record.at, record.nfe) == ((0.25, 2.0), {"t": 3, "level": 0.5}, 4)
+    assert [type(value) for value in (*record.values, *record.at.values(), record.nfe)] == [
+        float, float, int, float, int,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [float("nan"), np.float32("inf")])
+def test_numbers_that_are_not_finite_are_called_so(visit: Visit, value: Any) -> None:
+    with pytest.raises(NonFiniteOutput, match=r"fake-stages gave (nan|inf)"):
+        measured(visit, [Measurement("fake-stages", "s", (1.0, value))], AROUND)
+
+
+def test_facts_that_cannot_be_saved_are_named(visit: Visit) -> None:
+    around = replace(AROUND, subject={"weights.source": ["a"]})  # type: ignore[dict-item]
+
+    with pytest.raises(MeasurementError, match=r"cannot be saved: .*subject\['weights.source'\] is a list"):
+        measured(visit, [Measurement("fake-stages", "s", (1.0,))], around)
+
+
+def test_record_that_is_longer_than_a_line_can_be_is_refused(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcome, "MAX_LINE_BYTES", 1_000)
+
+    with pytest.raises(MeasurementError, match=r"a record of .* bytes, expected fewer than 1,000"):
+        measured(visit, [Measurement("fake-stages", "s", (0.5,) * 500)], AROUND)
 
 
 def test_metric_that_gives_nothing_or_the_same_twice_is_refused(visit: Visit) -> None:
@@ -141,6 +233,7 @@ def test_metric_that_gives_nothing_or_the_same_twice_is_refused(visit: Visit) ->
         ("", "no message"),
         (" \n ", "no message"),
         ("line\u2028separator", "line separator"),
+        ("half \ud800 of a pair", "half \\ud800 of a pair"),
         ("x" * 1000, "x" * (MAX_REASON - 1) + "…"),
     ],
 )
@@ -191,6 +284,10 @@ def test_answer_is_the_same_on_both_sides_of_the_border(visit: Visit) -> None:
         b'{"event":"what"}',
         b'{"event":"done","records":["x"]}',
         b"\xff",
+        b"[" * 60_000,
+        b'{"event":"done","records":5,"clean":true}',
+        b'{"event":"done","records":[5],"clean":true}',
+        b'{"event":["ready"]}',
     ],
 )
 def test_garbled_answer_is_a_dead_worker(line: bytes) -> None:
@@ -203,6 +300,42 @@ def test_record_that_was_changed_on_its_way_is_a_dead_worker(visit: Visit) -> No
 
     with pytest.raises(WorkerDied, match="garbled"):
         decode_event(line.replace(b"1.25", b"9.25"))
+
+
+def other_cell(visit: Visit) -> Visit:
+    return replace(visit, cell=visit.cell.model_copy(update={"id": "toy/other"}))
+
+
+def other_part(visit: Visit) -> Visit:
+    return replace(visit, part="p9r9")
+
+
+def other_seed(visit: Visit) -> Visit:
+    return replace(visit, cell=visit.cell.model_copy(update={"seed": 5}))
+
+
+def other_metric(visit: Visit) -> Visit:
+    return replace(visit, metric=Ref(name="fake-stages", params={"stages": 9}))
+
+
+@pytest.mark.parametrize("change", [other_cell, other_part, other_seed, other_metric])
+def test_answer_to_another_question_is_a_dead_worker(visit: Visit, change: Callable[[Visit], Visit]) -> None:
+    done = Done(measured(change(visit), [Measurement("fake-stages", "s", (1.0,))], AROUND), clean=True)
+
+    with pytest.raises(WorkerDied, match=r"garbled: it is of fake-stages of toy/.*, and .* was asked for"):
+        check_answer(done, visit, AROUND.run)
+
+
+def test_answer_of_another_run_or_in_part_is_a_dead_worker(visit: Visit) -> None:
+    records = measured(visit, [Measurement("fake-stages", "s", (1.0,), {"stage": n}) for n in range(3)], AROUND)
+
+    check_answer(Done(records, clean=True), visit, AROUND.run)
+    with pytest.raises(WorkerDied, match="garbled: it is of"):
+        check_answer(Done(records, clean=True), visit, "another")
+    with pytest.raises(WorkerDied, match="garbled: it holds 2 of 3 records"):
+        check_answer(Done(records[1:], clean=True), visit, AROUND.run)
+    with pytest.raises(WorkerDied, match="garbled: it holds no record"):
+        check_answer(Done((), clean=True), visit, AROUND.run)
 
 
 def test_lines_of_the_file_are_those_of_the_worker(visit: Visit) -> None:

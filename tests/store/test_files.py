@@ -324,6 +324,28 @@ def test_artifacts_come_along_or_their_attempt_does_not(tmp_path: Path, record: 
     assert (new / "artifacts" / "x0.npz").read_bytes() == b"pixels"
 
 
+def test_artifact_that_is_a_link_does_not_come_along(tmp_path: Path, record: MakeRecord) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    (old / "artifacts").mkdir(parents=True)
+    (tmp_path / "secret").write_text("of the user")
+    (old / "artifacts" / "x0.npz").symlink_to(tmp_path / "secret")
+    each = record(artifact="artifacts/x0.npz")
+
+    assert not bring_artifacts(Attempt(key_of(each), (each,)), old, new)
+    assert not new.exists()
+
+
+def test_artifacts_of_a_folder_elsewhere_do_not_come_along(tmp_path: Path, record: MakeRecord) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "x0.npz").write_text("of the user")
+    (old / "artifacts").symlink_to(tmp_path / "private")
+    each = record(artifact="artifacts/x0.npz")
+
+    assert not bring_artifacts(Attempt(key_of(each), (each,)), old, new)
+
+
 def test_artifacts_are_copied_where_they_cannot_be_linked(
     tmp_path: Path, record: MakeRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:

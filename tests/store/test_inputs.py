@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.store import inputs
 from bench.store.inputs import Inputs
+from bench.store.record import InputFile
 
 
 @pytest.fixture
@@ -59,3 +61,19 @@ def test_file_is_read_again_when_it_changes_between_two_looks(weights: Path) -> 
 
 def test_file_named_twice_is_described_once(weights: Path) -> None:
     assert len(Inputs().describe_all([weights, weights])) == 1
+
+
+def test_pipe_device_and_impossible_name_are_changed_and_never_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+
+    for path in (str(tmp_path / "pipe"), str(tmp_path / "endless"), "a\0b"):
+        assert not Inputs().unchanged(InputFile(path, 0, 0, "0" * 64))
+
+
+def test_folder_of_more_things_than_any_data_set_is_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "MAX_FILES", 2)
+    for name in "abc":
+        (tmp_path / name).touch()
+
+    assert not Inputs().unchanged(Inputs().describe(tmp_path))
