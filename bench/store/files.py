@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import StoreError, UserError
-from bench.store.attempts import Attempt, Key, current
+from bench.store.attempts import Attempt, Key, current, cut
 from bench.store.lines import DamagedLine, cannot_save, read_lines, sync_folder
 from bench.store.record import SCHEMA, Record, RunInfo
 
@@ -47,6 +47,8 @@ class Records:
     """Lines that were skipped; reports say how many."""
     superseded: int
     """Readable records that a later attempt replaced, or that a cut attempt left."""
+    cut: tuple[Attempt, ...] = ()
+    """Of what no whole attempt is there; nothing of it counts."""
 
     @property
     def current(self) -> tuple[Record, ...]:
@@ -84,7 +86,7 @@ def _records(path: Path) -> Records:
     lines = read_lines(path)
     attempts = current(lines.records)
     counted = sum(len(attempt.records) for attempt in attempts.values())
-    return Records(attempts, lines.damaged, len(lines.records) - counted)
+    return Records(attempts, lines.damaged, len(lines.records) - counted, cut(lines.records))
 
 
 def load_run(path: Path) -> Run:
