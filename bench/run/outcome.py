@@ -144,8 +144,8 @@ def _one_address(visit: Visit, first: Mapping[str, Scalar], second: Mapping[str,
     name, spec = visit.metric.name, visit.spec
     if address_key(first) == address_key(second):
         return (
-            f"{name} gave two measurements at {dict(second)}; give each a key in `at` that tells it from the others, "
-            "such as {'timestep': t}"
+            f"{name} gave two measurements at {dict(second)}; each needs its own: a key of `at` that tells it from the "
+            "others, such as {'timestep': t}"
         )
     differ = sorted(key for key in {*first, *second} if first.get(key) != second.get(key))
     listed = " and ".join(map(repr, differ))
