@@ -163,19 +163,19 @@ def compare(
 ) -> ShownComparison:
     """What changed from base to new, as `bench compare` says it. tolerance, across: as its options.
 
-    A side is a path, or results that were loaded before.
+    A side is a path, or results that were loaded before. Raises StoreError for a side without a record.
     """
     from bench.report.notebook import ShownComparison
     from bench.verdict import compare as comparing
-    from bench.verdict.sides import Side, load_side
+    from bench.verdict.sides import Side, load_side, measured, of_runs
     from bench.verdict.tolerances import read_tolerances
 
     load_plugins()
 
     def side(given: str | Path | Loaded) -> Side:
         if isinstance(given, Loaded):
-            return Side(str(given.path), given.records, {run.info.id: run.info for run in given.runs})
-        return load_side(Path(given))
+            return measured(of_runs(given.path, given.runs))
+        return measured(load_side(Path(given)))
 
     rules = comparing.Rules(read_tolerances(tolerance), tuple(across))
     return ShownComparison(comparing.compare(side(base), side(new), rules))

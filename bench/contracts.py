@@ -219,6 +219,29 @@ class MetricSpec:
     better: Literal["lower", "higher"] | None
     kind: MetricKind
     needs: frozenset[Need] = frozenset()
+    recipe: frozenset[str] = frozenset()
+    """Keys of `at` that say how a number was made (`n`, `features`): numbers that differ in one cannot be compared."""
+    facts: frozenset[str] = frozenset()
+    """Keys of `at` that measuring finds out (`calls`, `sample_hash`), and that may differ from one time to the next."""
+    judged: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
+    """Of some keys of `at`, the values that numbers of their own right have ({"statistic": {"value"}}). A number with
+    another value (a spread, a floor, a curve) stands beside those, and no comparison judges it by itself."""
+
+    def address(self, at: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+        """What a number is of. Unless the metric declares otherwise, that is all of `at`."""
+        return {name: value for name, value in at.items() if name not in self.recipe and name not in self.facts}
+
+    def stands_beside(self, at: Mapping[str, Scalar]) -> bool:
+        """Whether a number is no number of its own right; a key that `at` lacks says nothing."""
+        return any(name in at and at[name] not in values for name, values in self.judged.items())
+
+
+AddressKey = tuple[tuple[str, bool, Scalar], ...]
+
+
+def address_key(address: Mapping[str, Scalar]) -> AddressKey:
+    """Equal for equal addresses, in whatever order their keys stand: 2 and 2.0 are one value, 1 and true are two."""
+    return tuple((name, isinstance(value, bool), value) for name, value in sorted(address.items()))
 
 
 MetricFunction = Callable[..., Iterable[Measurement]]

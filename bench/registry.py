@@ -177,9 +177,17 @@ def register_metric(
     needs: Iterable[Need] = (),
     work: Callable[..., Work] | None = None,
     missing: Callable[..., Iterable[str]] | None = None,
+    recipe: Iterable[str] = (),
+    facts: Iterable[str] = (),
+    judged: Mapping[str, Iterable[str]] = types.MappingProxyType({}),
 ) -> Callable[[F], F]:
-    """Register `fn(subject, effort, **params) -> Iterable[Measurement]`."""
-    spec = MetricSpec(name, unit, better, kind, frozenset(needs))
+    """Register `fn(subject, effort, **params) -> Iterable[Measurement]`.
+
+    All of a measurement's `at` is its address unless `recipe`, `facts` or `judged` say otherwise: see `MetricSpec`. Two
+    measurements of one visit must have different addresses.
+    """
+    values = {key: frozenset(each) for key, each in judged.items()}
+    spec = MetricSpec(name, unit, better, kind, frozenset(needs), frozenset(recipe), frozenset(facts), values)
     return _decorator(METRICS, name, spec, Outlook(missing=missing, work=work))
 
 

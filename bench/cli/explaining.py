@@ -209,6 +209,8 @@ def _side(text: str, options: argparse.Namespace) -> Side:
     from bench.verdict.suspects import narrowed
 
     path, mark, cell = text.partition("#")
+    if not path.strip():
+        raise UserError("A and B must name results; one of them is empty: is a variable unset?")
     if mark or Path(text).exists():
         side, wanted = load_side(Path(path)), cell or options.cell
     else:

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from bench.cli.text import print_line
-from bench.cli.verdicts import tell
+from bench.cli.verdicts import exit_code, tell
 from bench.registry import load_plugins
 from bench.suite.expand import expand
 from bench.suite.read import read_suite
@@ -36,7 +36,7 @@ def gate(options: argparse.Namespace) -> int:
     tell(found.comparison, options, "bench gate")
     if not options.json:
         print_line(f"raw times: {found.saved}")
-    return found.comparison.exit_code
+    return exit_code(found.comparison)
 
 
 def _say(text: str) -> None:

@@ -98,17 +98,17 @@ SIDE = "a run's, a suite's or the results folder, a file of records, or pytest-b
 
 def _compare(verbs: Verbs) -> None:
     verb = _verb(verbs, "compare", "say what changed between two sets of results; exit 1 when something got worse")
-    verb.add_argument("base", type=Path, metavar="BASE", help=SIDE)
-    verb.add_argument("new", type=Path, metavar="NEW", help="the same, of the results to judge")
+    verb.add_argument("base", type=_path, metavar="BASE", help=SIDE)
+    verb.add_argument("new", type=_path, metavar="NEW", help="the same, of the results to judge")
     _verdict_arguments(verb)
 
 
 def _check(verbs: Verbs) -> None:
     verb = _verb(verbs, "check", "hold a run against a baseline and against the claims of its suite")
-    verb.add_argument("run", type=Path, metavar="RUN", help="a run's, a suite's or the results folder")
-    verb.add_argument("--baseline", type=Path, metavar="FILE", help=f"{SIDE} (default: claims only)")
+    verb.add_argument("run", type=_path, metavar="RUN", help="a run's, a suite's or the results folder")
+    verb.add_argument("--baseline", type=_path, metavar="FILE", help=f"{SIDE} (default: claims only)")
     verb.add_argument(
-        "--save-baseline", type=Path, metavar="FILE",
+        "--save-baseline", type=_path, metavar="FILE",
         help="write the counts and scores of RUN as a baseline that holds on every machine",
     )  # fmt: skip
     _verdict_arguments(verb)
@@ -133,7 +133,7 @@ def _gate(verbs: Verbs) -> None:
         "--time-limit", type=_positive, metavar="MINUTES", help="leave undecided what is not decided by then"
     )
     verb.add_argument(
-        "--base-python", type=Path, metavar="PYTHON",
+        "--base-python", type=_path, metavar="PYTHON",
         help="an interpreter of its own for the base (default: one that sees what is installed here)",
     )  # fmt: skip
     verb.add_argument(
@@ -142,7 +142,7 @@ def _gate(verbs: Verbs) -> None:
     )  # fmt: skip
     verb.add_argument("--quiet", action="store_true", help="print the verdicts only")
     verb.add_argument("--all", action="store_true", help="name what is unchanged, too")
-    verb.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
+    verb.add_argument("--junit", type=_path, metavar="FILE", help="write JUnit XML")
     _json(verb)
 
 
@@ -184,7 +184,7 @@ def _verdict_arguments(verb: argparse.ArgumentParser) -> None:
         help="compare although this differs, such as packages.torch or machine.*; may be given several times",
     )  # fmt: skip
     verb.add_argument("--all", action="store_true", help="name what is unchanged, too")
-    verb.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML")
+    verb.add_argument("--junit", type=_path, metavar="FILE", help="write JUnit XML")
     verb.add_argument(
         "--export", nargs=2, action="append", default=[], metavar=("FORMAT", "FILE"),
         help="write the new numbers for another service; FORMAT is bencher or github-action-benchmark",
@@ -278,6 +278,13 @@ def _data(verb: argparse.ArgumentParser) -> None:
 
 def _json(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="print JSON for programs")
+
+
+def _path(text: str) -> Path:
+    """A path that was really given: an empty one would be the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; is a variable unset?")
+    return Path(text)
 
 
 def _share(text: str) -> float:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,17 +26,17 @@ def compare(options: argparse.Namespace) -> int:
     from bench.verdict.sides import load_side
 
     load_plugins(options.plugin)
-    new = load_side(options.new)
-    comparison = _compared(load_side(options.base), new, options)
+    base, new = load_side(options.base), load_side(options.new)
+    comparison = _compared(base, new, options)
+    if options.base.resolve() == options.new.resolve():
+        comparison = replace(comparison, notes=(*comparison.notes, "BASE and NEW are the same results"))
     tell(comparison, options, "bench compare")
     _export(new, options)
-    return comparison.exit_code
+    return exit_code(comparison)
 
 
 def check(options: argparse.Namespace) -> int:
     """A run against a baseline, and against the claims of its own suite."""
-    from dataclasses import replace
-
     from bench.verdict.outcome import Comparison
     from bench.verdict.sides import load_side
 
@@ -47,16 +48,25 @@ def check(options: argparse.Namespace) -> int:
     if options.baseline is None and not claims:
         if options.save_baseline is not None:
             return ExitCode.OK
-        raise UserError(f"{options.run}: nothing to check: its suite has no claims; give a --baseline to compare with")
+        why = f"{problems[0]}" if problems else "its suite has no claims"
+        raise UserError(f"{options.run}: nothing to check: {why}; give a --baseline to compare with")
     comparison = (
         Comparison("", run.name, ())
         if options.baseline is None
         else _compared(load_side(options.baseline), run, options)
     )
-    comparison = replace(comparison, claims=claims, notes=(*comparison.notes, *problems))
+    comparison = replace(comparison, claims=claims, left_open=(*comparison.left_open, *problems))
     tell(comparison, options, "bench check")
     _export(run, options)
-    return comparison.exit_code
+    return exit_code(comparison)
+
+
+def exit_code(comparison: Comparison) -> ExitCode:
+    """What a comparison that was told ends in. Raises UserError when it compared nothing and nothing else failed."""
+    code = comparison.exit_code
+    if code is ExitCode.BAD_INPUT and comparison.compared_nothing is not None:
+        raise UserError(comparison.compared_nothing)
+    return code
 
 
 def tell(comparison: Comparison, options: argparse.Namespace, title: str) -> None:
@@ -81,8 +91,10 @@ def tell(comparison: Comparison, options: argparse.Namespace, title: str) -> Non
 def _compared(base: Side, new: Side, options: argparse.Namespace) -> Comparison:
     from bench.verdict.compare import Rules, compare
     from bench.verdict.directions import score_of
+    from bench.verdict.sides import measured
     from bench.verdict.tolerances import check_known, read_tolerances
 
+    base, new = measured(base), measured(new)
     tolerances = read_tolerances(options.tolerance)
     records = (*base.records, *new.records)
     check_known(
@@ -110,8 +122,13 @@ def _claims(side: Side) -> tuple[tuple[ClaimResult, ...], tuple[str, ...]]:
             continue
         try:
             planned = expand(suite)
-        except UserError:
-            planned = ()  # a plug-in that is not here: the records say which cells there are
+        except UserError as error:
+            planned = ()  # the records say which cells there are, and not which were never measured
+            if suite.claims:
+                problems.append(
+                    f"the cells of the suite kept with {folder} are not known here ({error}), so its claims are held "
+                    "against those that were measured; load what registers them with --plugin"
+                )
         found += evaluate(suite.claims, collect(run.records, planned))
     return tuple(found), tuple(problems)
 
@@ -135,6 +152,8 @@ def _export(side: Side, options: argparse.Namespace) -> None:
     for name, target in options.export:
         if name not in FORMATS:
             raise UserError(f"--export {name}: unknown format (known: {', '.join(FORMATS)})")
+        if not target.strip():
+            raise UserError(f"--export {name}: the file's name is empty; is a variable unset?")
         written: Mapping[Path, str] = files(name, Path(target), values(side))
         for path, text in written.items():
             write_whole(path, text)

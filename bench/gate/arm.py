@@ -36,7 +36,7 @@ class Timed(Protocol):
         ...
 
     def exact(self, metrics: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Exact numbers: {metric, unit, better, values, at} for each, or {metric, error}."""
+        """Exact numbers: {metric, params, unit, values, at} for each, or {metric, params, error}."""
         ...
 
     def sample(self) -> bytes:
@@ -91,16 +91,15 @@ class SubjectCell:
         found: list[dict[str, Any]] = []
         for metric in metrics:
             name = metric["name"]
+            asked = {"metric": name, "params": metric["params"]}
             try:
                 entry = METRICS.get(name)
                 params = check_params(entry, {key: _listed(value) for key, value in metric["params"].items()})
                 made = list(entry.factory(self.subject, self.cell.effort, **params))
             except Exception as error:  # noqa: BLE001 - one metric that fails must not hide the others
-                found.append({"metric": name, "error": f"{type(error).__name__}: {error}"})
+                found.append({**asked, "error": f"{type(error).__name__}: {error}"})
                 continue
-            found += [
-                {"metric": name, "unit": each.unit, "values": list(each.values), "at": dict(each.at)} for each in made
-            ]
+            found += [{**asked, "unit": each.unit, "values": list(each.values), "at": dict(each.at)} for each in made]
         return found
 
     def sample(self) -> bytes:
@@ -144,6 +143,11 @@ class Arm:
             for cell in self.cells
         ]
         return {"cells": cells, "bench": str(bench.__file__)}
+
+    def files(self, job: Mapping[str, Any]) -> dict[str, Any]:
+        """Where the modules come from that are loaded by now."""
+        found = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+        return {"files": sorted(file for file in found if isinstance(file, str))}
 
     def pin(self, job: Mapping[str, Any]) -> dict[str, Any]:
         """Stay on these processors from now on, with every thread that is made later."""

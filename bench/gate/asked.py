@@ -71,13 +71,16 @@ def plain(tree: Located) -> Any:
 
 def exact_metrics(suite: Suite) -> list[Mapping[str, Any]]:
     """Every exact metric of the suite as both sides are told: {name, params}, with the arguments that are written."""
-    found = {ref.name: dict(ref.params) for ref in all_metrics(suite) if metric_spec(ref.name).kind == "exact"}
-    for name in ALWAYS_EXACT:
-        found.setdefault(name, {"counters": ("dispatch",)} if name == "macs" else {})
-    return [
-        {"name": name, "params": {key: list(v) if isinstance(v, tuple) else v for key, v in params.items()}}
-        for name, params in found.items()
+    found = [(ref.name, ref.params) for ref in all_metrics(suite) if metric_spec(ref.name).kind == "exact"]
+    asked = {name for name, _ in found}
+    found += [
+        (name, {"counters": ("dispatch",)} if name == "macs" else {}) for name in ALWAYS_EXACT if name not in asked
     ]
+    told = [
+        {"name": name, "params": {key: list(v) if isinstance(v, tuple) else v for key, v in params.items()}}
+        for name, params in found
+    ]
+    return [each for place, each in enumerate(told) if each not in told[:place]]
 
 
 def match_cells(head: Sequence[Mapping[str, Any]], base: Sequence[Mapping[str, Any]]) -> dict[int, int]:

@@ -27,9 +27,11 @@ def exact_verdicts(cell: Cell, base: Answer, head: Answer, pixels: float) -> tup
     if isinstance(head, str):
         return (_verdict(cell, Outcome.REGRESSED, f"it worked and now does not: {head}"),)
     if isinstance(base, str):
-        return (_verdict(cell, Outcome.IMPROVED, f"it works now; before: {base}"),)
+        return (replace(_verdict(cell, Outcome.IMPROVED, f"it works now; before: {base}"), one_sided=True),)
     sides = [list(_records(cell, answer["numbers"])) for answer in (base, head)]
     found = compare(side_of(sides[0], "base"), side_of(sides[1], "head")).verdicts
+    if not base["image"] and not head["image"]:
+        return found
     return (*found, images_verdict(cell, base, head, pixels))
 
 
@@ -69,15 +71,18 @@ def _verdict(cell: Cell, outcome: Outcome, sentence: str) -> Verdict:
 def _records(cell: Cell, numbers: Sequence[Mapping[str, Any]]) -> Iterator[Record]:
     """A side's exact numbers as records. A metric the side does not know is left out: it is new, or gone."""
     for number in numbers:
-        empty = _empty(cell, number["metric"])
-        if "error" not in number:
-            try:
-                fields = {name: RECORD[name](name, number[name]) for name in ("unit", "at", "values")}
-                yield replace(empty, status=Status.OK, reason=None, **fields)
-            except ValueError as error:
-                yield replace(empty, reason=f"{number['metric']} gave what is no measurement: {error}")
-        elif not number["error"].startswith("UnknownName"):
-            yield replace(empty, reason=number["error"])
+        written = number.get("params", {})
+        params = {name: tuple(value) if isinstance(value, list) else value for name, value in written.items()}
+        empty = replace(_empty(cell, number["metric"]), metric_params=params)
+        if "error" in number:
+            if not number["error"].startswith("UnknownName"):
+                yield replace(empty, reason=number["error"])
+            continue
+        try:
+            fields = {name: RECORD[name](name, number[name]) for name in ("unit", "at", "values")}
+            yield replace(empty, status=Status.OK, reason=None, **fields)
+        except ValueError as error:
+            yield replace(empty, reason=f"{number['metric']} gave what is no measurement: {error}")
 
 
 def _empty(cell: Cell, metric: str) -> Record:

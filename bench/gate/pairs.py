@@ -41,13 +41,12 @@ class Work:
     folder: Path
     """For logs and for what a metric may write."""
 
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """Of `arm`."""
+    def arguments(self, side: Side) -> tuple[str, ...]:
+        """Of `arm`, with the plug-ins as a side has them."""
         return (
             *("--suite", str(self.suite), "--folder", str(self.folder)),
             *(word for each in self.select for word in ("--select", each)),
-            *(word for each in self.plugins for word in ("--plugin", each)),
+            *(word for each in map(side.plugin, self.plugins) for word in ("--plugin", each)),
             *(() if self.builder is None else ("--builder", self.builder)),
         )
 
@@ -140,6 +139,10 @@ class Pair:
                     found.append(str(error))
             yield found[0], found[1]
 
+    def base_files(self) -> tuple[str, ...]:
+        """Where the modules come from that the base has loaded."""
+        return tuple(self.base.ask("files", CALL_S)["files"])
+
 
 @contextmanager
 def pair(base: Side, head: Side, work: Work) -> Iterator[Pair]:
@@ -149,7 +152,7 @@ def pair(base: Side, head: Side, work: Work) -> Iterator[Pair]:
     try:
         for side, name in ((base, "base"), (head, "head")):
             log = work.folder / f"{name}.log"
-            arms.append(ArmProcess(side, name, work.arguments, log, threads=work.threads, device=work.device))
+            arms.append(ArmProcess(side, name, work.arguments(side), log, threads=work.threads, device=work.device))
         yield Pair(arms[0], arms[1], cores)
     finally:
         for each in arms:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import WorkerDied
+from bench.errors import UserError, WorkerDied
 from bench.gate import arm
-from bench.gate.trees import Tree, environment
+from bench.gate.trees import Tree, environment, plugin_of
 from bench.run.environment import worker_environment
 
 START_S = 300.0
@@ -34,8 +34,12 @@ class Side:
 
     tree: Tree
     python: Path
-    head: Path
-    """The root of head's tree, which search paths must not lead into on the other side."""
+    head: Tree
+    """Head's tree, which search paths and plug-ins must not lead into on the other side."""
+
+    def plugin(self, plugin: str) -> str:
+        """A plug-in as this side has it. Raises UserError when it has none."""
+        return plugin if self.tree == self.head else plugin_of(plugin, self.tree, self.head)
 
 
 class ArmProcess:
@@ -65,11 +69,14 @@ class ArmProcess:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     cwd=side.tree.folder,
-                    env=environment(side.tree, side.head, worker_environment(threads, device)),
+                    env=environment(side.tree, side.head.root, worker_environment(threads, device)),
                     pass_fds=(write,),
                     start_new_session=True,
                     bufsize=0,
                 )
+        except OSError as error:
+            os.close(self._answers)
+            raise UserError(f"{side.python}: {name} cannot be started: {error.strerror or error}") from error
         except BaseException:
             os.close(self._answers)
             raise

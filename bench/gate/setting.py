@@ -15,7 +15,7 @@ from bench.gate.exact import IMAGES, exact_verdicts, unsteady_images
 from bench.gate.pairs import Pair, Unit, Work, pair
 from bench.gate.process import Side
 from bench.gate.sequence import Group
-from bench.gate.trees import Tree, base_tree, head_tree, interpreter, other_requirements
+from bench.gate.trees import Tree, base_tree, check_files, head_tree, interpreter, other_requirements, same_files
 from bench.verdict.outcome import Outcome, Verdict
 
 CALIBRATION = 3
@@ -40,13 +40,15 @@ class Setting:
         self.asked = asked
         head = head_tree()
         base = base_tree(asked.base, head, folder / "base-tree")
-        self.head = Side(head, interpreter(head, folder), head.root)
-        self.base = Side(base, asked.base_python or interpreter(base, folder), head.root)
+        self.head = Side(head, interpreter(head, folder), head)
+        self.base = Side(base, asked.base_python or interpreter(base, folder), head)
         self._folder = folder
         self._suite = folder / "suite.yaml"
         self._suite.write_text(reduced(asked.suite), encoding="utf-8")
-        differ = other_requirements(base, head)
-        self.notes = (differ,) if differ and asked.base_python is None else ()
+        for plugin in asked.plugins:
+            self.base.plugin(plugin)
+        differ = other_requirements(base, head) if asked.base_python is None else None
+        self.notes = tuple(note for note in (same_files(base, head), differ) if note)
         self.partner: Mapping[int, int] = {}
         """Head's cell -> base's cell, once the exact numbers were compared."""
 
@@ -101,6 +103,8 @@ class Setting:
                     verdicts += exact_verdicts(self.asked.cells[cell], one, other, self.asked.pixels)
                     if not isinstance(one, str) and not isinstance(other, str):
                         usable.append(cell)
+                if number == 0:
+                    self._check_files(arms)
         return self._sure_of_images(verdicts), tuple(sorted(usable))
 
     def _opened(self, arms: Pair) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
@@ -110,6 +114,13 @@ class Setting:
         if [cell["id"] for cell in head["cells"]] != [cell.id for cell in self.asked.cells]:
             raise UserError("head's own process finds other cells in the suite than this one; is a plug-in missing?")
         return base["cells"], head["cells"]
+
+    def _check_files(self, arms: Pair) -> None:
+        try:
+            files = arms.base_files()
+        except WorkerDied:
+            return  # it ended while it made a cell, which is a verdict already
+        check_files(self.base.tree, self.head.tree, files)
 
     def _unmatched(self, base: Sequence[Mapping[str, Any]]) -> Iterator[Verdict]:
         for index, cell in enumerate(self.asked.cells):

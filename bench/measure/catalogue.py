@@ -20,6 +20,8 @@ else:
 
 Counter = Literal["dispatch", "fvcore", "thop-like"]
 OdeCounter = Literal["dispatch", "thop-like"]
+FOUND_IN_A_WALK = ("calls",)
+"""Of `at`: how often a walk calls a stage, which is counted and belongs to no address."""
 
 
 def _latency_work(effort: Effort) -> Work:
@@ -53,7 +55,9 @@ def cold_start(subject: Subject, effort: Effort) -> Iterable[Measurement]:
     return cold_start(subject)
 
 
-@register_metric("step_time", unit="s", better="lower", kind="timing", work=_step_time_work)
+@register_metric(
+    "step_time", unit="s", better="lower", kind="timing", work=_step_time_work, facts=(*FOUND_IN_A_WALK, "timestep")
+)
 def step_time(subject: Subject, effort: Effort, calls_per_value: int = 5) -> Iterable[Measurement]:
     """Seconds of one network call at each stage; a value is the median of calls_per_value calls in a row.
 
@@ -66,7 +70,7 @@ def step_time(subject: Subject, effort: Effort, calls_per_value: int = 5) -> Ite
     return step_time(subject, effort, calls_per_value)
 
 
-@register_metric("macs", unit="MAC", better="lower", kind="exact")
+@register_metric("macs", unit="MAC", better="lower", kind="exact", facts=FOUND_IN_A_WALK)
 def macs(
     subject: Subject, effort: Effort, counters: tuple[Counter, ...] = ("dispatch", "fvcore", "thop-like")
 ) -> Iterable[Measurement]:
@@ -108,7 +112,7 @@ def nfe(subject: Subject, effort: Effort) -> Iterable[Measurement]:
     return nfe(subject)
 
 
-@register_metric("ode_nfe", unit="calls", better="lower", kind="exact")
+@register_metric("ode_nfe", unit="calls", better="lower", kind="exact", facts=FOUND_IN_A_WALK)
 def ode_nfe(subject: Subject, effort: Effort) -> Iterable[Measurement]:
     """Vector-field evaluations inside one network call at batch 1, summed over its solvers; 0 without any.
 
@@ -119,7 +123,7 @@ def ode_nfe(subject: Subject, effort: Effort) -> Iterable[Measurement]:
     return ode_nfe(subject)
 
 
-@register_metric("ode_macs", unit="MAC", better="lower", kind="exact")
+@register_metric("ode_macs", unit="MAC", better="lower", kind="exact", facts=FOUND_IN_A_WALK)
 def ode_macs(
     subject: Subject, effort: Effort, counters: tuple[OdeCounter, ...] = ("dispatch", "thop-like")
 ) -> Iterable[Measurement]:

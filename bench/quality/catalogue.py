@@ -6,14 +6,14 @@ seconds. What a number is of is in its `at`: see `bench.quality.metrics`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.contracts import Measurement, Need
 from bench.outlook import Work
 from bench.quality.inception_file import missing_inception
 from bench.quality.recipe import Dtype, Extractor, RecipeName, images_used, whole_shards
-from bench.quality.score_names import ScoreName, missing_backbone
+from bench.quality.score_names import SCORED, ScoreName, missing_backbone
 from bench.registry import DATASETS, register_metric
 from bench.suite.schema import Cell, Effort
 
@@ -24,6 +24,10 @@ else:
 
 Reference = Literal["train", "test", "own"]
 NEEDS = (Need.TRAINED_WEIGHTS, Need.DATA, Need.SAMPLER)
+RECIPE = ("name", "features", "recipe", "fingerprint", "n", "reference", "reference_n")
+"""Of `at`: how a number of samples against real images was made; see `bench.quality.metrics`."""
+VALUES: Mapping[str, Iterable[str]] = {"statistic": ("value",)}
+"""Of `at`: the numbers themselves. Replicates, spreads, floors and halves stand beside them."""
 
 
 def _compared(effort: Effort, images: int, recipe: RecipeName, **_: object) -> Work:
@@ -59,7 +63,17 @@ def _missing_scores(cell: Cell, scores: tuple[ScoreName, ...], **_: object) -> I
             yield from missing_backbone(score)
 
 
-@register_metric("frechet", unit="1", better="lower", kind="quality", needs=NEEDS, work=_compared, missing=_missing)
+@register_metric(
+    "frechet",
+    unit="1",
+    better="lower",
+    kind="quality",
+    needs=NEEDS,
+    work=_compared,
+    missing=_missing,
+    recipe=(*RECIPE, "method", "probe", "against", "floor_n"),
+    judged=VALUES,
+)
 def frechet(
     subject: Subject,
     effort: Effort,
@@ -88,7 +102,15 @@ def frechet(
 
 
 @register_metric(
-    "frechet_infinity", unit="1", better="lower", kind="quality", needs=NEEDS, work=_compared, missing=_missing
+    "frechet_infinity",
+    unit="1",
+    better="lower",
+    kind="quality",
+    needs=NEEDS,
+    work=_compared,
+    missing=_missing,
+    recipe=(*RECIPE, "cut"),
+    judged=VALUES,
 )
 def frechet_infinity(
     subject: Subject,
@@ -113,7 +135,17 @@ def frechet_infinity(
     return metrics.frechet_infinity(subject, choice, cut=cut, blocks=blocks, seed=seed)
 
 
-@register_metric("kid", unit="1", better="lower", kind="quality", needs=NEEDS, work=_compared, missing=_missing)
+@register_metric(
+    "kid",
+    unit="1",
+    better="lower",
+    kind="quality",
+    needs=NEEDS,
+    work=_compared,
+    missing=_missing,
+    recipe=(*RECIPE, "subset_size"),
+    judged=VALUES,
+)
 def kid(
     subject: Subject,
     effort: Effort,
@@ -138,7 +170,15 @@ def kid(
 
 
 @register_metric(
-    "precision_recall", unit="1", better="higher", kind="quality", needs=NEEDS, work=_compared, missing=_missing
+    "precision_recall",
+    unit="1",
+    better="higher",
+    kind="quality",
+    needs=NEEDS,
+    work=_compared,
+    missing=_missing,
+    recipe=(*RECIPE, "used", "neighbours"),
+    judged=VALUES,
 )
 def precision_recall(
     subject: Subject,
@@ -161,7 +201,13 @@ def precision_recall(
 
 
 @register_metric(
-    "samples", unit="images", better=None, kind="quality", needs=(Need.TRAINED_WEIGHTS, Need.SAMPLER), work=_drawn
+    "samples",
+    unit="images",
+    better=None,
+    kind="quality",
+    needs=(Need.TRAINED_WEIGHTS, Need.SAMPLER),
+    work=_drawn,
+    facts=("sample_hash",),
 )
 def samples(
     subject: Subject, effort: Effort, images: int = 60, columns: int = 12, scale: int = 2
@@ -175,7 +221,17 @@ def samples(
     return sample_grid(subject, images=images, columns=columns, scale=scale)
 
 
-@register_metric("denoising", unit="1", better=None, kind="quality", needs=NEEDS, work=_walked, missing=_missing_scores)
+@register_metric(
+    "denoising",
+    unit="1",
+    better=None,
+    kind="quality",
+    needs=NEEDS,
+    work=_walked,
+    missing=_missing_scores,
+    recipe=("n", "fingerprint"),
+    judged={**VALUES, "which": SCORED},
+)
 def denoising(
     subject: Subject,
     effort: Effort,

@@ -43,6 +43,9 @@ MEANING: Mapping[ScoreName, str] = {
 HIGHER: frozenset[ScoreName] = frozenset({"ssim", "ssim[wang2004]", "psnr"})
 """Scores of which more is better; of the others less."""
 
+SCORED: frozenset[str] = frozenset({"final", "first", "best", "chosen", "judged", "noisy", "mean_best", "mean_chosen"})
+"""What `at.which` calls a score of the metric `denoising`; the others are steps, timesteps and curves."""
+
 BACKBONES: Mapping[ScoreName, str] = {
     "lpips[alex]": "lpips-alex",
     "lpips[vgg]": "lpips-vgg",

@@ -15,14 +15,15 @@ from dataclasses import replace
 
 from bench.analysis.results import Key, Point, Results, as_key
 from bench.contracts import Scalar
+from bench.quality.score_names import SCORED
 from bench.registry import METRICS, metric_spec
 from bench.report import words
 from bench.report.document import Entry, Footnote, Table
 from bench.store.record import Status
 from bench.suite.schema import Quantity, TableSpec
 from bench.verdict.decide import Better
-from bench.verdict.directions import SCORED, score_of
 from bench.verdict.directions import direction as direction_of_metric
+from bench.verdict.directions import score_of
 
 FLIPPED = frozenset({"time_saved", "speedup"})
 """More of these is less of what they are made of."""

@@ -20,20 +20,28 @@ MOST_ANNOTATIONS = 10
 
 
 def junit(comparison: Comparison, name: str = "bench") -> str:
-    """JUnit XML: one test for each number and each claim. What fails is a failure, what is left open is skipped."""
+    """JUnit XML: one test for each number and each claim. What fails is a failure, what is left open is skipped.
+
+    A comparison that compared nothing is an error of its own: no test of it says anything.
+    """
     tests = [
         *((each.cell, each.name, str(each.outcome), each.sentence, _level(each)) for each in comparison.verdicts),
         *(("claims", each.spec.id, str(each.held), claim_text(each), _claim_level(each)) for each in comparison.claims),
+        *(("comparison", "left open", "left open", each, "warning") for each in comparison.left_open),
     ]
+    nothing = comparison.compared_nothing
     suite = ElementTree.Element(
         "testsuite",
         name=clean(name, 300),
-        tests=str(len(tests)),
+        tests=str(len(tests) + (nothing is not None)),
         failures=str(sum(level == "error" for *_, level in tests)),
         skipped=str(sum(level == "warning" for *_, level in tests)),
-        errors="0",
+        errors=str(int(nothing is not None)),
         time="0",
     )
+    if nothing is not None:
+        case = ElementTree.SubElement(suite, "testcase", classname="comparison", name="something to compare", time="0")
+        ElementTree.SubElement(case, "error", type="nothing compared", message=clean(nothing)).text = clean(nothing)
     for group, test, outcome, sentence, level in tests:
         case = ElementTree.SubElement(suite, "testcase", classname=clean(group, 300), name=clean(test, 300), time="0")
         if level == "error":
@@ -63,6 +71,9 @@ def workflow_commands(comparison: Comparison) -> Iterator[str]:
     found = [(_outcome_level(each.outcome), f"{each.outcome}: {each.number}", f"{each.about}: {each.sentence}")
              for each in findings(comparison)]  # fmt: skip
     found += [(_claim_level(each), f"claim {each.held}", claim_text(each)) for each in comparison.claims]
+    found += [("warning", "left open", each) for each in comparison.left_open]
+    if comparison.compared_nothing is not None:
+        found.insert(0, ("error", "nothing compared", comparison.compared_nothing))
     for level in ("error", "warning"):
         for _, title, message in [each for each in found if each[0] == level][:MOST_ANNOTATIONS]:
             yield f"::{level} title={_property(title)}::{_data(message)}"
@@ -105,8 +116,10 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "new": comparison.new,
         "exit_code": int(comparison.exit_code),
         "summary": comparison.summary,
+        "compared_nothing": comparison.compared_nothing,
         "counts": {str(outcome): count for outcome, count in comparison.counts.items()},
         "notes": list(comparison.notes),
+        "left_open": list(comparison.left_open),
         "verdicts": [{**asdict(each), "outcome": str(each.outcome), "name": each.name} for each in comparison.verdicts],
         "claims": claims_json(comparison.claims),
     }

@@ -56,6 +56,8 @@ def text_lines(comparison: Comparison, *, everything: bool = False) -> Iterator[
         yield f"{finding.outcome:12}  {finding.about}: {finding.number}: {finding.sentence}"
     for claim in comparison.claims:
         yield f"claim {claim_text(claim)}"
+    for sentence in comparison.left_open:
+        yield f"left open: {clean(sentence)}"
     for note in comparison.notes:
         yield f"note: {clean(note)}"
     yield comparison.summary
@@ -82,7 +84,12 @@ def markdown(comparison: Comparison, title: str) -> str:
         blocks.append(f"and {plural(len(found) - MOST_ROWS, 'row')} more.")
     if comparison.claims:
         blocks.append("\n".join(f"- claim {escape(claim_text(claim))}" for claim in comparison.claims))
+    if comparison.compared_nothing is not None:
+        blocks.append(f"- {escape(clean(comparison.compared_nothing))}")
+    if comparison.left_open:
+        blocks.append("\n".join(f"- left open: {escape(clean(each))}" for each in comparison.left_open))
     if comparison.notes:
         blocks.append("\n".join(f"- {escape(clean(note))}" for note in comparison.notes))
-    blocks.append(f"{code(clean(comparison.base, 300))} against {code(clean(comparison.new, 300))}")
+    base = f"{code(clean(comparison.base, 300))} against " if comparison.base else ""
+    blocks.append(f"{base}{code(clean(comparison.new, 300))}")
     return "\n\n".join(blocks) + "\n"

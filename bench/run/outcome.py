@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from numbers import Real
 
-from bench.contracts import Measurement, Scalar
+from bench.contracts import AddressKey, Measurement, Scalar, address_key
 from bench.errors import (
     BenchError,
     MeasurementError,
@@ -57,11 +57,12 @@ def measured(visit: Visit, measurements: Iterable[Measurement], around: Circumst
     found = tuple(_checked(visit, each) for each in measurements)
     if not found:
         raise MeasurementError(f"{visit.metric.name} gave no measurement; a metric must give a value or raise")
-    seen: list[dict[str, Scalar]] = []
+    first_at: dict[AddressKey, Mapping[str, Scalar]] = {}
     for each in found:
-        if dict(each.at) in seen:
-            raise MeasurementError(f"{visit.metric.name} gave two measurements at {dict(each.at)}; each needs its own")
-        seen.append(dict(each.at))
+        key = address_key(visit.spec.address(each.at))
+        if key in first_at:
+            raise MeasurementError(_one_address(visit, first_at[key], each.at))
+        first_at[key] = each.at
     records = tuple(
         _record(
             visit,
@@ -136,6 +137,22 @@ def one_line(text: str) -> str:
     text = _HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
     cleaned = re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text).strip() or "no message"
     return cleaned if len(cleaned) <= MAX_REASON else f"{cleaned[: MAX_REASON - 1]}…"
+
+
+def _one_address(visit: Visit, first: Mapping[str, Scalar], second: Mapping[str, Scalar]) -> str:
+    """The sentence for two measurements that no reader could tell apart."""
+    name, spec = visit.metric.name, visit.spec
+    if address_key(first) == address_key(second):
+        return (
+            f"{name} gave two measurements at {dict(second)}; each needs its own: a key of `at` that tells it from the "
+            "others, such as {'timestep': t}"
+        )
+    differ = sorted(key for key in {*first, *second} if first.get(key) != second.get(key))
+    listed = " and ".join(map(repr, differ))
+    return (
+        f"{name} gave two measurements that differ only in {listed} of `at`, which it is registered with as "
+        f"{'recipe' if set(differ) <= spec.recipe else 'facts'}; take {listed} out of there, or give each another key"
+    )
 
 
 def _checked(visit: Visit, each: object) -> Measurement:

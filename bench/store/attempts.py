@@ -90,3 +90,14 @@ def current(records: Iterable[Record]) -> dict[Key, Attempt]:
         if attempt.whole:
             found[attempt.key] = attempt
     return found
+
+
+def cut(records: Iterable[Record]) -> tuple[Attempt, ...]:
+    """The last attempt at every key of which no attempt is whole: nothing of it counts."""
+    found: dict[Key, Attempt | None] = {}
+    for attempt in attempts(records):
+        if attempt.whole:
+            found[attempt.key] = None
+        elif found.get(attempt.key, attempt) is not None:
+            found[attempt.key] = attempt
+    return tuple(attempt for attempt in found.values() if attempt is not None)

@@ -33,7 +33,7 @@ from bench.files import (
     whole_file,
     write_whole,
 )
-from bench.store.attempts import Attempt, Key, current
+from bench.store.attempts import Attempt, Key, current, cut
 from bench.store.fields import ARTIFACTS, sentence
 from bench.store.lines import CONTINUE_ADVICE, DamagedLine, cannot_save, read_lines
 from bench.store.record import NewerFormat, Record, RunInfo, decode, info_of
@@ -61,6 +61,8 @@ class Records:
     """Lines that were skipped; reports say how many."""
     superseded: int
     """Readable records that a later attempt replaced, or that a cut attempt left."""
+    cut: tuple[Attempt, ...] = ()
+    """Of what no whole attempt is there; nothing of it counts."""
 
     @property
     def current(self) -> tuple[Record, ...]:
@@ -98,7 +100,7 @@ def _records(path: Path) -> Records:
     lines = read_lines(path)
     attempts = current(lines.records)
     counted = sum(len(attempt.records) for attempt in attempts.values())
-    return Records(attempts, lines.damaged, len(lines.records) - counted)
+    return Records(attempts, lines.damaged, len(lines.records) - counted, cut(lines.records))
 
 
 def load_run(path: Path) -> Run:

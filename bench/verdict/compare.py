@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bench.analysis.samples import REPLICATES, STATISTIC, VALUE
-from bench.contracts import MetricKind, MetricSpec, Scalar
+from bench.contracts import MetricKind, MetricSpec
 from bench.registry import METRICS, metric_spec
 from bench.store.record import Record, RunInfo
 from bench.units import plural
 from bench.verdict import surroundings
-from bench.verdict.directions import SAMPLE_HASH, direction, is_judged, score_of
-from bench.verdict.judges import judge_exact, judge_repeating, judge_samples, judge_timed
-from bench.verdict.matching import FACTS, PICTURE_RECIPE, Group, Pair, numbers, pairs
+from bench.verdict.directions import direction, is_drawn, score_of
+from bench.verdict.judges import judge_exact, judge_repeating, judge_samples, judge_several, judge_timed
+from bench.verdict.lines import Line, disagree, lines
+from bench.verdict.matching import Group, Pair, pairs
 from bench.verdict.outcome import Comparison, Outcome, Verdict
 from bench.verdict.sides import Side
 from bench.verdict.surroundings import Difference
@@ -56,8 +56,15 @@ def compare(base: Side, new: Side, rules: Rules | None = None) -> Comparison:
         for pair in pairs(base.records, new.records, lone=rules.lone)
         for verdict in _judge(pair, spec_of[(pair.new or pair.base).metric], place, rules)  # type: ignore[union-attr]
     ]
+    verdicts = [_in_doubt(verdict, base, new) for verdict in verdicts]
     verdicts.sort(key=lambda verdict: ORDER[verdict.kind])
-    return Comparison(base.name, new.name, tuple(_consequences(verdicts)), tuple(_notes(base, new, verdicts)))
+    return Comparison(
+        base.name,
+        new.name,
+        tuple(_consequences(verdicts)),
+        tuple(_notes(base, new, verdicts)),
+        left_open=tuple(_left_open(base, new)),
+    )
 
 
 def specs_of(known: Mapping[str, MetricSpec], records: Iterable[Record]) -> Mapping[str, MetricSpec]:
@@ -86,7 +93,7 @@ Place = Callable[[Record, Record], tuple[Difference, ...]]
 
 
 def _judge(pair: Pair, spec: MetricSpec, place: Place, rules: Rules) -> Iterator[Verdict]:
-    """All verdicts of one metric of one cell."""
+    """All verdicts of one metric of one cell: every record of both sides is behind one of them."""
     base, new = pair.base, pair.new
     if base is None or new is None:
         only = base or new
@@ -96,28 +103,33 @@ def _judge(pair: Pair, spec: MetricSpec, place: Place, rules: Rules) -> Iterator
         reason = f"; it gave no number: {only.reason}" if only.reason else ""
         yield _verdict(outcome, only, spec, f"{said}{reason}")
         return
-    if base.reason or new.reason:
+    if new.reason or not base.has_numbers:
         yield _failed(base, new, spec)
         return
-    differing = (*surroundings.of_records(base.first, new.first), *place(base.first, new.first))
-    drawn = SAMPLE_HASH in base.first.at and SAMPLE_HASH in new.first.at
+    drawn = is_drawn(spec, base.first.at) and is_drawn(spec, new.first.at)
     kinds: tuple[MetricKind, ...] = ("quality", "timing") if drawn else (_kind_here(spec),)
-    forbidding = surroundings.forbidding(differing, kinds, rules.across)
-    if base.first.unit != new.first.unit:
-        forbidding = (Difference("unit", base.first.unit, new.first.unit), *forbidding)
+    forbidding = surroundings.forbidding(_differences(base, new, place), kinds, rules.across)
     if forbidding:
         more = f", and {plural(len(forbidding) - 1, 'field')} more" if len(forbidding) > 1 else ""
         verdict = _verdict(Outcome.INCOMPARABLE, new, spec, f"{forbidding[0].sentence}{more}")
         yield replace(verdict, differs=forbidding[0].field)
         return
-    before, after = numbers(base), numbers(new)
-    for key, records in after.items():
-        if is_judged(spec, records[0].at):
-            yield _number(before.get(key), records, spec, rules, _replicates(before, after, records[0]))
-    for key, records in before.items():
-        if key not in after and is_judged(spec, records[0].at):
-            said = "BASE has this number and NEW has not"
-            yield replace(_verdict(Outcome.MISSING, new, spec, said), at=what(records[0]))
+    lacking = f"; some visits of BASE gave no number: {base.reason}" if base.reason else ""
+    for line in lines(base.records, new.records, spec):
+        verdict = _number(line, new, spec, rules)
+        yield replace(verdict, sentence=verdict.sentence + lacking)
+
+
+def _differences(base: Group, new: Group, place: Place) -> tuple[Difference, ...]:
+    """What differs between the records of both sides, each field once; records of one cell rarely differ among
+    themselves, but a file that was put together by hand may hold anything.
+    """
+    found: dict[str, Difference] = {}
+    for before in base.representatives:
+        for after in new.representatives:
+            for each in (*surroundings.of_records(before, after), *place(before, after)):
+                found.setdefault(each.field, each)
+    return tuple(found.values())
 
 
 def _kind_here(spec: MetricSpec) -> MetricKind:
@@ -132,68 +144,58 @@ def _failed(base: Group, new: Group, spec: MetricSpec) -> Verdict:
         return _verdict(Outcome.UNDECIDED, new, spec, said)
     if new.reason:
         return _verdict(Outcome.REGRESSED, new, spec, f"it gave a number and now gives none: {new.reason}")
-    return _verdict(Outcome.IMPROVED, new, spec, f"it gives a number now; before: {base.reason}")
+    verdict = _verdict(Outcome.IMPROVED, new, spec, f"it gives a number now; before: {base.reason}")
+    return replace(verdict, one_sided=True)
 
 
-def _number(
-    before: Sequence[Record] | None,
-    after: Sequence[Record],
-    spec: MetricSpec,
-    rules: Rules,
-    replicates: tuple[Record, Record] | None,
-) -> Verdict:
+def _number(line: Line, group: Group, spec: MetricSpec, rules: Rules) -> Verdict:
     """One number of both sides, measured under equal conditions."""
-    empty = _verdict(
-        Outcome.NEW, Group(after[0].cell, after[0].metric, "", tuple(after)), spec, "BASE has not this number"
-    )
-    empty = replace(empty, at=what(after[0]))
-    if before is None:
+    before, after = line.base, line.new
+    empty = replace(_verdict(Outcome.NEW, group, spec, "BASE has not this number"), at=line.at)
+    if not before and not after:
+        said = "neither side has the number itself, only what stands beside it; measure it again"
+        return replace(empty, outcome=Outcome.UNDECIDED, sentence=said)
+    if not before:
         return empty
-    recipe = next((name for name in PICTURE_RECIPE if before[0].at.get(name) != after[0].at.get(name)), None)
-    if recipe is not None and f"at.{recipe}" not in rules.across:
-        names = sorted(name for name in PICTURE_RECIPE if before[0].at.get(name) != after[0].at.get(name))
-        # A fingerprint only says that something differs; another key says what.
-        name = next((each for each in names if each != "fingerprint"), names[0])
-        difference = Difference(f"at.{name}", before[0].at.get(name), after[0].at.get(name))
+    if not after:
+        return replace(empty, outcome=Outcome.MISSING, sentence="BASE has this number and NEW has not")
+    difference = _unlike(before, after, spec, rules)
+    if difference is not None:
         return replace(empty, outcome=Outcome.INCOMPARABLE, sentence=difference.sentence, differs=difference.field)
-    if SAMPLE_HASH in before[0].at and SAMPLE_HASH in after[0].at:
+    kind = _kind_here(spec)
+    if disagree(before, spec, kind) or disagree(after, spec, kind):
+        return judge_several(before, after, empty)
+    if is_drawn(spec, before[0].at) and is_drawn(spec, after[0].at):
         return judge_samples(before[0], after[0], empty)
+    score = score_of(after[0].at) if spec.better is None else None
     spec = replace(spec, better=direction(spec, after[0].at))
-    tolerance = rules.tolerances.of(spec.name, spec.kind, score_of(after[0].at))
-    match _kind_here(spec):
+    tolerance = rules.tolerances.of(spec.name, spec.kind, score)
+    match kind:
         case "exact":
             return judge_exact(before, after, spec, empty)
         case "timing":
             return judge_timed(before, after, spec, empty, tolerance)
         case _:
-            return judge_repeating(before, after, spec, empty, tolerance, replicates)
+            return judge_repeating(before, after, spec, empty, tolerance, line.replicates)
 
 
-def _replicates(
-    before: Mapping[object, Sequence[Record]], after: Mapping[object, Sequence[Record]], record: Record
-) -> tuple[Record, Record] | None:
-    """The resamples that belong to a number on both sides."""
-    if record.at.get(STATISTIC) != VALUE:
+def _unlike(before: Sequence[Record], after: Sequence[Record], spec: MetricSpec, rules: Rules) -> Difference | None:
+    """Why records of one number cannot be compared: another unit, or another recipe."""
+    units = [dict.fromkeys(each.unit for each in side) for side in (before, after)]
+    if len({**units[0], **units[1]}) > 1:
+        one, other = (" and ".join(each) for each in units)
+        return Difference("unit", one, other)
+    if not spec.recipe:
         return None
-    rest = _besides(record)
-    found = [
-        next((each[0] for each in side.values() if _resamples(each[0]) and _besides(each[0]) == rest), None)
-        for side in (before, after)
-    ]
-    return (found[0], found[1]) if found[0] is not None and found[1] is not None else None
-
-
-def _resamples(record: Record) -> bool:
-    return record.at.get(STATISTIC) == REPLICATES and record.at.get("of", VALUE) == VALUE
-
-
-def _besides(record: Record) -> Mapping[str, Scalar]:
-    return {name: value for name, value in what(record).items() if name not in (STATISTIC, "of")}
-
-
-def what(record: Record) -> Mapping[str, Scalar]:
-    """What a number is of."""
-    return {name: value for name, value in record.at.items() if name not in FACTS | PICTURE_RECIPE}
+    found = {
+        name: Difference(f"at.{name}", one.at.get(name), other.at.get(name))
+        for one in before
+        for other in after
+        for name in sorted(spec.recipe)
+        if one.at.get(name) != other.at.get(name) and f"at.{name}" not in rules.across
+    }
+    # A fingerprint only says that something differs; another key says what.
+    return next((found[name] for name in found if name != "fingerprint"), found.get("fingerprint"))
 
 
 def _verdict(outcome: Outcome, group: Group, spec: MetricSpec, sentence: str) -> Verdict:
@@ -216,10 +218,35 @@ def _consequences(verdicts: Sequence[Verdict]) -> Iterator[Verdict]:
         yield verdict
 
 
+def _in_doubt(verdict: Verdict, base: Side, new: Side) -> Verdict:
+    """What one side lacks may stand in its lines that cannot be read."""
+    side, name = {Outcome.NEW: (base, "BASE"), Outcome.MISSING: (new, "NEW")}.get(verdict.outcome, (None, ""))
+    if side is None or not side.damaged:
+        return verdict
+    said = f"{name} lacks it, but {plural(side.damaged, 'line')} of {name} could not be read and may have held it"
+    return replace(verdict, outcome=Outcome.UNDECIDED, sentence=said)
+
+
+def _left_open(base: Side, new: Side) -> Iterator[str]:
+    for side, name in ((base, "BASE"), (new, "NEW")):
+        if side.cut:
+            yield (
+                f"{name}: {plural(len(side.cut), 'visit')} of {side.cut[0].metric} in {side.cut[0].cell} "
+                "gave more numbers than the file holds, or two of one address, and count as not measured; measure again"
+            )
+
+
 def _notes(base: Side, new: Side, verdicts: Sequence[Verdict]) -> Iterator[str]:
     for side, name in ((base, "BASE"), (new, "NEW")):
         if side.damaged:
             yield f"{name}: {plural(side.damaged, 'line')} could not be read and count as not measured"
+    known = {*METRICS.names(), *base.specs, *new.specs}
+    strangers = dict.fromkeys(verdict.metric for verdict in verdicts if verdict.metric not in known)
+    if any(verdict.is_comparison and verdict.metric in strangers for verdict in verdicts):
+        yield (
+            f"{', '.join(strangers)}: not registered here, so judged by the unit alone; load what registers it with "
+            "--plugin"
+        )
     if any(verdict.kind == "timing" and verdict.low is not None for verdict in verdicts):
         yield (
             "times of two runs differ by what the machine did between them, which no interval holds; "

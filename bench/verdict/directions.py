@@ -1,18 +1,17 @@
-"""Which numbers of a metric are judged, and which side of them is the better one."""
+"""Which side of a number is the better one, and which keys of `at` say so."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bench.analysis.samples import STATISTIC, VALUE
 from bench.contracts import MetricSpec, Scalar
 from bench.quality.score_names import HIGHER, SCORE_NAMES
 from bench.verdict.decide import Better
 
-SCORED = frozenset({"final", "first", "best", "chosen", "judged", "noisy", "mean_best", "mean_chosen"})
-"""What `at.which` calls a score of the metric `denoising`; the others are steps, timesteps and curves."""
 SAMPLE_HASH = "sample_hash"
 """A key of `at` that is a hash of what was drawn: an exact fact, on one machine."""
+CALLS = "calls"
+"""A key of `at` that counts how often a walk calls what was measured: an exact fact."""
 
 
 def score_of(at: Mapping[str, Scalar]) -> str | None:
@@ -22,19 +21,13 @@ def score_of(at: Mapping[str, Scalar]) -> str | None:
 
 
 def direction(spec: MetricSpec, at: Mapping[str, Scalar]) -> Better:
-    """Whether less or more is better; None where neither is."""
+    """Whether less or more is better; None where neither is. What a metric declares goes before the name of a score."""
+    if spec.better is not None:
+        return spec.better
     score = score_of(at)
-    if score is not None:
-        return "higher" if score in HIGHER else "lower"
-    return spec.better
+    return None if score is None else "higher" if score in HIGHER else "lower"
 
 
-def is_judged(spec: MetricSpec, at: Mapping[str, Scalar]) -> bool:
-    """Spreads, floors, resamples, steps, curves and counts of pictures stand beside a score; they are none."""
-    if spec.kind != "quality" or SAMPLE_HASH in at:
-        return True
-    if at.get(STATISTIC, VALUE) != VALUE or spec.unit == "images":
-        return False
-    if score_of(at) is not None:
-        return at.get("which") in SCORED
-    return spec.better is not None or "which" not in at
+def is_drawn(spec: MetricSpec, at: Mapping[str, Scalar]) -> bool:
+    """Whether a number says which pictures were drawn, by their hash."""
+    return SAMPLE_HASH in spec.facts and SAMPLE_HASH in at

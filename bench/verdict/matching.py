@@ -10,20 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from bench.contracts import Scalar
 from bench.store.attempts import params_text
-from bench.store.record import Record
-
-PICTURE_RECIPE = frozenset(
-    {
-        *("name", "features", "recipe", "fingerprint", "n", "reference", "reference_n", "subset_size", "used"),
-        *("neighbours", "floor_n", "cut", "method", "against", "probe"),
-    }
-)
-"""Keys of `at` that say how a number was made; the others say what it is of."""
-FACTS = frozenset({"calls", "timestep", "sample_hash"})
-"""Keys of `at` that are found out by measuring."""
+from bench.store.record import Record, Status
+from bench.verdict.surroundings import SUBJECT
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +31,35 @@ class Group:
     def first(self) -> Record:
         return self.records[0]
 
+    @cached_property
+    def representatives(self) -> tuple[Record, ...]:
+        """Records that differ in where or under which conditions they were measured; nearly always the first alone."""
+        found: list[Record] = []
+        for record in self.records:
+            if not any(_measured_alike(record, other) for other in found):
+                found.append(record)
+        return tuple(found)
+
     @property
     def reason(self) -> str | None:
         """Why some visit gave no number; None when all did."""
         return next((f"{each.status}: {each.reason}" for each in self.records if each.reason is not None), None)
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether some visit gave numbers."""
+        return any(each.status is Status.OK for each in self.records)
+
+
+def _measured_alike(one: Record, other: Record) -> bool:
+    return (
+        one.run == other.run
+        and one.conditions == other.conditions
+        and one.factors == other.factors
+        and one.seed == other.seed
+        and one.metric_params == other.metric_params
+        and all(one.subject.get(name) == other.subject.get(name) for name in SUBJECT)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +87,6 @@ def pairs(base: Iterable[Record], new: Iterable[Record], *, lone: bool = False) 
 def groups(records: Iterable[Record]) -> tuple[Group, ...]:
     """Every metric of every cell, in the order of first appearance."""
     return tuple(group for found in _by_cell(records).values() for group in found)
-
-
-def numbers(group: Group) -> Mapping[Hashable, tuple[Record, ...]]:
-    """The different numbers of a group, by what they are of."""
-    found: dict[Hashable, list[Record]] = {}
-    for record in group.records:
-        found.setdefault(key_of_at(record), []).append(record)
-    return {key: tuple(records) for key, records in found.items()}
-
-
-def key_of_at(record: Record) -> Hashable:
-    """What a number is of, without what was found out by measuring and how it was made."""
-    return _items((name, value) for name, value in record.at.items() if name not in FACTS | PICTURE_RECIPE)
 
 
 def _by_cell(records: Iterable[Record]) -> dict[str, tuple[Group, ...]]:

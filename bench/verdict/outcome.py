@@ -29,6 +29,7 @@ class Outcome(StrEnum):
 
 
 FAILING = frozenset({Outcome.REGRESSED, Outcome.MISSING})
+ONE_SIDED = frozenset({Outcome.MISSING, Outcome.NEW})
 OPEN = frozenset({Outcome.INCOMPARABLE, Outcome.UNDECIDED})
 
 
@@ -57,6 +58,13 @@ class Verdict:
     high: float | None = None
     differs: str | None = None
     """The field that makes the two incomparable, such as `machine.cpu`."""
+    one_sided: bool = False
+    """Whether only one side has a number although both have the cell."""
+
+    @property
+    def is_comparison(self) -> bool:
+        """Whether something of one side was held against something of the other."""
+        return self.outcome not in ONE_SIDED and not self.one_sided
 
     @property
     def name(self) -> str:
@@ -70,13 +78,15 @@ class Comparison:
     """Two sets of results and everything that can be said about what changed."""
 
     base: str
-    """As given by the user."""
+    """As given by the user; empty where only claims are checked."""
     new: str
     verdicts: tuple[Verdict, ...]
     """Exact numbers first; in each kind the order of the new results, then what is missing."""
     notes: tuple[str, ...] = ()
     """What concerns all of them."""
     claims: tuple[ClaimResult, ...] = ()
+    left_open: tuple[str, ...] = ()
+    """What could not be judged besides: a sentence each."""
 
     @property
     def counts(self) -> Mapping[Outcome, int]:
@@ -85,21 +95,45 @@ class Comparison:
         return {outcome: found[outcome] for outcome in Outcome if found[outcome]}
 
     @property
+    def compared_nothing(self) -> str | None:
+        """The sentence for two sides of which nothing could be held against each other; None where something was.
+
+        Such a comparison says nothing about a change, however little it complains of.
+        """
+        if not self.base or any(verdict.is_comparison for verdict in self.verdicts):
+            return None
+        counts = ", ".join(f"{count:,} {outcome}" for outcome, count in self.counts.items())
+        why = {
+            frozenset(): "neither side has a number that can be judged",
+            frozenset({Outcome.NEW}): f"BASE ({self.base}) has nothing of what is in NEW ({self.new})",
+            frozenset({Outcome.MISSING}): f"NEW ({self.new}) has nothing of what is in BASE ({self.base})",
+            frozenset({Outcome.NEW, Outcome.MISSING}): f"{self.base} and {self.new} have no number in common",
+        }.get(frozenset(self.counts), f"BASE ({self.base}) gave no number that NEW ({self.new}) could be held against")
+        return f"nothing was compared: {why}{f' ({counts})' if counts else ''}; are these the results you mean?"
+
+    @property
     def exit_code(self) -> ExitCode:
-        """1 when something regressed, is missing, or a claim fails; 3 when something is left open; else 0."""
+        """1 when something regressed or a claim fails; 2 when nothing was compared; 1 when something is missing beside
+        what was; 3 when something is left open; else 0.
+        """
         outcomes = {verdict.outcome for verdict in self.verdicts}
         held = {claim.held for claim in self.claims}
-        if outcomes & FAILING or Held.FAILS in held:
+        if Outcome.REGRESSED in outcomes or Held.FAILS in held:
             return ExitCode.REGRESSION
-        return ExitCode.SOME_FAILED if outcomes & OPEN or held - {Held.HOLDS} else ExitCode.OK
+        if self.compared_nothing is not None:
+            return ExitCode.BAD_INPUT
+        if outcomes & FAILING:
+            return ExitCode.REGRESSION
+        return ExitCode.SOME_FAILED if outcomes & OPEN or held - {Held.HOLDS} or self.left_open else ExitCode.OK
 
     @property
     def summary(self) -> str:
         """`2 regressed, 1 undecided, 57 unchanged; claims: 1 holds`."""
+        nothing = "" if self.compared_nothing is None else "nothing was compared"
         numbers = ", ".join(f"{count:,} {outcome}" for outcome, count in self.counts.items())
         claims = Counter(claim.held for claim in self.claims)
         said = ", ".join(f"{claims[held]} {_plural(held, claims[held])}" for held in Held if claims[held])
-        return "; ".join(filter(None, (numbers, f"claims: {said}" if said else ""))) or "nothing to compare"
+        return "; ".join(filter(None, (nothing, numbers, f"claims: {said}" if said else ""))) or "nothing to compare"
 
 
 def _plural(held: Held, count: int) -> str:

@@ -7,14 +7,15 @@ beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.contracts import MetricSpec
 from bench.errors import StoreError, UserError
-from bench.store.files import RUN_FILE, Run, latest_run, load_info, load_records, load_run
+from bench.store.files import RECORDS_FILE, RUN_FILE, Records, Run, latest_run, load_info, load_records, load_run
 from bench.store.record import Record, RunInfo
+from bench.units import plural
 from bench.verdict.foreign import is_pytest_benchmark, read_pytest_benchmark
 
 
@@ -34,6 +35,8 @@ class Side:
     """Of the runs, for those who want to read them whole."""
     damaged: int = 0
     """Lines that could not be read."""
+    cut: tuple[Record, ...] = ()
+    """The first record of each visit of which the file has no whole attempt; they do not count."""
 
     def run_of(self, record: Record) -> RunInfo | None:
         """The run a record belongs to; one that was carried over was measured under the same conditions."""
@@ -44,7 +47,7 @@ def load_side(path: Path) -> Side:
     """Raises StoreError or UserError saying what was found and what was expected."""
     if path.is_dir():
         return _folder(path)
-    if path.name == RUN_FILE and path.is_file():
+    if path.name in (RUN_FILE, RECORDS_FILE) and (path.parent / RUN_FILE).is_file() and path.is_file():
         return _folder(path.parent)
     if not path.exists():
         raise UserError(f"{path}: not there; expected a run's folder, a file of records or pytest-benchmark's JSON")
@@ -52,14 +55,33 @@ def load_side(path: Path) -> Side:
         return _foreign(path)
     found = load_records(path)
     if not found.current and found.damaged:
-        raise StoreError(f"{path}: no line of it is a record (line 1: {found.damaged[0].reason})")
+        first = found.damaged[0]
+        raise StoreError(
+            f"{path}: no line of it is a record (line {first.number}: {first.reason}), and it is not "
+            "pytest-benchmark's JSON"
+        )
     info = _info_beside(path)
     runs = {} if info is None else {record.run: info for record in found.current if record.run == info.id}
-    return Side(str(path), found.current, runs, damaged=len(found.damaged))
+    return measured(Side(str(path), found.current, runs, damaged=len(found.damaged), cut=_cut(found)))
+
+
+def measured(side: Side) -> Side:
+    """The side itself. Raises StoreError when no record of it counts: an empty file says nothing of any change."""
+    if side.records:
+        return side
+    if side.damaged:
+        raise StoreError(f"{side.name}: no line of it is a record ({plural(side.damaged, 'line')} cannot be read)")
+    if side.cut:
+        raise StoreError(f"{side.name}: no record in it belongs to a whole measurement; run the suite again")
+    raise StoreError(f"{side.name}: no record in it; was it written, and is it the file or folder you mean?")
+
+
+def _cut(found: Records) -> tuple[Record, ...]:
+    return tuple(attempt.records[0] for attempt in found.cut)
 
 
 def _folder(path: Path) -> Side:
-    return _of_runs(path, [load_run(each) for each in runs_in(path)])
+    return of_runs(path, [load_run(each) for each in runs_in(path)])
 
 
 def runs_in(path: Path) -> tuple[Path, ...]:
@@ -79,13 +101,15 @@ def runs_in(path: Path) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def _of_runs(path: Path, runs: list[Run]) -> Side:
+def of_runs(path: Path, runs: Sequence[Run]) -> Side:
+    """Runs that were loaded before."""
     return Side(
         str(path),
         tuple(record for run in runs for record in run.records),
         {run.info.id: run.info for run in runs},
         folders=tuple(run.path for run in runs),
         damaged=sum(len(run.damaged) for run in runs),
+        cut=tuple(record for run in runs for record in _cut(run.found)),
     )
 
 

@@ -16,7 +16,7 @@ A difference that is in none of these lists is shown last: it was recorded becau
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from bench.contracts import MetricKind
@@ -253,7 +253,7 @@ def narrowed(side: Side, cell: str | None, metric: str | None, factors: Iterable
         return all(_has(everything, name, value) for name, value in wanted)
 
     found = tuple(record for record in side.records if fits(record))
-    return Side(side.name, found, side.runs, side.specs, side.folders, side.damaged)
+    return replace(side, records=found)
 
 
 def _has(everything: Mapping[str, object], name: str, value: str) -> bool:

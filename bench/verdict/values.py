@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
 from bench.analysis import stats
-from bench.analysis.samples import REPLICATES, STATISTIC, VALUE
-from bench.contracts import MetricKind, Scalar
-from bench.verdict.compare import specs_of, what
+from bench.analysis.samples import STATISTIC
+from bench.contracts import MetricKind, MetricSpec, Scalar
+from bench.store.record import Record
+from bench.verdict.compare import specs_of
 from bench.verdict.decide import Better
-from bench.verdict.directions import SAMPLE_HASH, direction, is_judged
+from bench.verdict.directions import direction, is_drawn
 from bench.verdict.judges import blocks
-from bench.verdict.matching import groups, numbers
+from bench.verdict.lines import Line, disagree, lines
+from bench.verdict.matching import groups
 from bench.verdict.sides import Side
 
 
@@ -51,32 +54,37 @@ def _values(side: Side) -> Iterator[Number]:
     for group in groups(side.records):
         if group.reason is not None:
             continue
-        spec, found = specs[group.metric], numbers(group)
-        for records in found.values():
-            at = records[0].at
-            listed = spec.kind == "exact" and len(records[-1].values) != 1
-            if not is_judged(spec, at) or listed or SAMPLE_HASH in at:
+        spec = specs[group.metric]
+        for line in lines((), group.records, spec):
+            if not line.new:
                 continue
-            interval: tuple[float, float] | None = None
-            if spec.kind == "timing":
-                by_visit = blocks(records)
-                value = statistics.median(by_visit.values())
-                if stats.why_no_interval(tuple(by_visit)) is None:
-                    interval = _of_median(by_visit)
-            else:
-                value = statistics.fmean(records[-1].values)
-                spread = [
-                    each
-                    for others in found.values()
-                    for each in others
-                    if each.at.get(STATISTIC) == REPLICATES and each.at.get("of", VALUE) == VALUE
-                ]
-                if spread and len(records[-1].values) == 1:
-                    interval = stats.interval(_array(spread[0].values))
-            low, high = interval or (None, None)
-            of = {name: value for name, value in what(records[0]).items() if name != STATISTIC}
-            better = direction(spec, at)
-            yield Number(group.cell, group.metric, spec.unit, spec.kind, better, value, low, high, of)
+            if not disagree(line.new, spec, spec.kind):
+                yield from _number(line, line.new, spec)
+                continue
+            for place, record in enumerate(line.new, 1):  # several numbers of one name
+                yield from _number(line, (record,), spec, {"number": place})
+
+
+def _number(
+    line: Line, records: Sequence[Record], spec: MetricSpec, more: Mapping[str, Scalar] = MappingProxyType({})
+) -> Iterator[Number]:
+    last = records[-1]
+    if (spec.kind == "exact" and len(last.values) != 1) or is_drawn(spec, last.at):
+        return
+    interval: tuple[float, float] | None = None
+    if spec.kind == "timing":
+        by_visit = blocks(records)
+        value = statistics.median(by_visit.values())
+        if stats.why_no_interval(tuple(by_visit)) is None:
+            interval = _of_median(by_visit)
+    else:
+        value = statistics.fmean(last.values)
+        if len(line.new_replicates) == 1 and len(last.values) == 1:
+            interval = stats.interval(_array(line.new_replicates[0].values))
+    low, high = interval or (None, None)
+    of = {name: each for name, each in {**line.at, **more}.items() if name != STATISTIC}
+    better = direction(spec, last.at)
+    yield Number(last.cell, last.metric, spec.unit, spec.kind, better, value, low, high, of)
 
 
 def _of_median(by_visit: Mapping[str, float]) -> tuple[float, float]:

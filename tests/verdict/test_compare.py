@@ -287,17 +287,32 @@ class TestScoresOfRestoredPictures:
         assert compare(base, new, rules).verdicts[0].outcome is Outcome.UNCHANGED
 
     @pytest.mark.parametrize("which", ["best_step", "chosen_step", "mean_curve", "curve"])
-    def test_steps_and_curves_are_not_judged(self, record: MakeRecord, which: str) -> None:
-        assert compared([self.scored(record, 1.0, which=which)], [self.scored(record, 9.0, which=which)]).verdicts == ()
+    def test_steps_and_curves_are_not_judged_beside_a_score(self, record: MakeRecord, which: str) -> None:
+        def side(value: float) -> list[Record]:
+            return [self.scored(record, 1.0), self.scored(record, value, which=which)]
 
-    def test_the_axis_of_curves_and_counts_of_pictures_are_not_judged(self, record: MakeRecord) -> None:
-        def axis(value: float) -> list[Record]:
-            return [
-                record(metric="denoising", unit="1", at={"which": "steps", "statistic": "value"}, values=(value,)),
-                record(metric="denoising_pictures", unit="images", at={"show": "walk"}, values=(value,)),
-            ]
+        assert only(side(1.0), side(9.0)).outcome is Outcome.UNCHANGED
 
-        assert compared(axis(1.0), axis(2.0)).verdicts == ()
+    def test_the_axis_of_curves_is_not_judged_beside_a_score(self, record: MakeRecord) -> None:
+        def side(value: float) -> list[Record]:
+            at = {"which": "steps", "statistic": "value"}
+            return [self.scored(record, 1.0), record(metric="denoising", unit="1", at=at, values=(value,))]
+
+        assert only(side(1.0), side(9.0)).outcome is Outcome.UNCHANGED
+
+    def test_what_stands_beside_a_score_that_is_not_there_is_undecided(self, record: MakeRecord) -> None:
+        curve = self.scored(record, 1.0, which="curve")
+
+        assert only([curve], [curve]).outcome is Outcome.UNDECIDED
+        assert only([curve], [curve]).sentence.startswith("neither side has the number itself")
+
+    def test_the_number_of_pictures_is_a_number(self, record: MakeRecord) -> None:
+        one, other = (
+            record(metric="denoising_pictures", unit="images", at={"show": "walk"}, values=(value,)) for value in (4, 5)
+        )
+
+        assert only([one], [one]).outcome is Outcome.UNCHANGED
+        assert only([one], [other]).outcome is Outcome.REGRESSED
 
 
 class TestHashesOfSamples:
@@ -502,15 +517,22 @@ class TestTheWhole:
             ((1.0,), (1.0,), ExitCode.OK),
             ((2.0,), (1.0,), ExitCode.OK),
             ((1.0,), (2.0,), ExitCode.REGRESSION),
-            ((), (1.0,), ExitCode.OK),
-            ((1.0,), (), ExitCode.REGRESSION),
+            ((1.0,), (1.0, 1.0), ExitCode.OK),
+            ((1.0, 1.0), (1.0,), ExitCode.REGRESSION),
+            ((), (1.0,), ExitCode.BAD_INPUT),
+            ((1.0,), (), ExitCode.BAD_INPUT),
+            ((), (), ExitCode.BAD_INPUT),
         ],
-        ids=["unchanged", "improved", "regressed", "new", "missing"],
+        ids=["unchanged", "improved", "regressed", "new", "missing", "only new", "only missing", "nothing"],
     )
     def test_the_exit_code_tells_what_fails(
         self, record: MakeRecord, base: tuple[float, ...], new: tuple[float, ...], code: ExitCode
     ) -> None:
-        sides = [[record(metric="nfe", unit="calls", values=(value,)) for value in side] for side in (base, new)]
+        """One cell for each value."""
+        sides = [
+            [record(c=c, metric="nfe", unit="calls", values=(value,)) for c, value in enumerate(side)]
+            for side in (base, new)
+        ]
 
         assert compared(*sides).exit_code is code
 
