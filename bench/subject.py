@@ -64,7 +64,7 @@ class CallCounter:
     count: int = 0
     """Calls."""
     unwatched: bool = False
-    """No call is watched just now, because it is timed or its memory is read."""
+    """No call is watched for what it changes just now, because it is timed or its memory is read."""
     checked: bool = False
     """One call of every stage has been watched, by `bench.measure.agreement`."""
 
@@ -118,7 +118,7 @@ class Subject:
 
     @contextmanager
     def unwatched(self) -> Iterator[None]:
-        """For a while no call is watched: for a first walk that is itself timed, or whose memory is read.
+        """For a while no copy of x_t is made: for a first walk that is itself timed, or whose memory is read.
 
         Whoever asks for it lets `bench.measure.agreement.check_network` look afterwards.
         """
@@ -253,7 +253,7 @@ class Subject:
 
     def _first_call(self, network: Network, x_t: Tensor, timesteps: Tensor) -> Tensor:
         if self.calls.unwatched:
-            return network(x_t, timesteps)
+            return checked_output(network(x_t, timesteps), x_t)
         try:
             return watched_call(network, x_t, timesteps)
         except MeasurementError:
