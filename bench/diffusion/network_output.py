@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.contracts import Network
 from bench.errors import MeasurementError
@@ -26,14 +26,20 @@ def watched_call(network: Network, x_t: Tensor, t: Tensor) -> Tensor:
     """One network call and the whole check of it.
 
     x_t: [B, C, H, W] in the network's own precision. t: [B] int64. Returns the output, [B, C, H, W]. Raises
-    MeasurementError when the output is not as `checked_output` wants it, and when the network changed x_t or t in
-    place, which would change the walk or every later call at that timestep.
+    MeasurementError when the output is not as `checked_output` wants it, when the network changed x_t or t in place,
+    which would change the walk or every later call at that timestep, and when it left eval mode, which turns dropout on.
     """
+    evaluating = not _in_training(network)
     before = {"x_t": (x_t, x_t.clone()), "t": (t, t.clone())}
     output = network(x_t, t)
     for name, (tensor, copy) in before.items():
         if not _same_bits(tensor, copy):
             raise _changed(name)
+    if evaluating and _in_training(network):
+        raise MeasurementError(
+            "the network put itself, or a part of it, into training mode while it was called; leave train() out of "
+            "its forward"
+        )
     return checked_output(output, before["x_t"][1])
 
 
@@ -85,6 +91,10 @@ def _changed(name: str, maker: str = "the network") -> MeasurementError:
         f"{maker} changed its argument {name} in place, and whoever called it goes on with {name}; "
         f"let it work on a copy: inplace=False in its first layer, or {name}.clone()"
     )
+
+
+def _in_training(network: Network) -> bool:
+    return isinstance(network, nn.Module) and any(module.training for module in network.modules())
 
 
 def _storage_problem(output: Tensor, x_t: Tensor) -> str:

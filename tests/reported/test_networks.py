@@ -282,6 +282,16 @@ def test_a_refused_network_has_not_changed_the_timesteps_of_later_calls() -> Non
             each.predict(X, 2)
 
 
+def test_a_network_that_goes_back_to_training_mode_is_refused() -> None:
+    class Training(Answer):
+        def forward(self, x_t: Tensor, t: Tensor) -> Any:
+            self.layer.train()
+            return super().forward(x_t, t)
+
+    with pytest.raises(MeasurementError, match="into training mode while it was called"):
+        use("sampling", subject(Training(lambda x: x).eval()))
+
+
 def test_nan_in_x_t_is_not_taken_for_a_change() -> None:
     x_t = torch.full((1, *SHAPE), float("nan"))
 
