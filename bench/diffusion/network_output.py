@@ -27,7 +27,7 @@ def watched_call(network: Network, x_t: Tensor, t: Tensor) -> Tensor:
 
     x_t: [B, C, H, W] in the network's own precision. t: [B] int64. Returns the output, [B, C, H, W]. Raises
     MeasurementError when the output is not as `checked_output` wants it, when the network changed x_t or t in place,
-    which would change the walk or every later call at that timestep, and when it left eval mode, which turns dropout on.
+    which would change the walk or every later call at that timestep, and when it left eval mode, which wakes dropout.
     """
     evaluating = not _in_training(network)
     before = {"x_t": (x_t, x_t.clone()), "t": (t, t.clone())}
