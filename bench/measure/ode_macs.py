@@ -51,6 +51,7 @@ def count_inside_solvers(network: Network, x_t: Tensor, t: Tensor, counter: OdeC
 
 def ode_macs(subject: Subject, counters: Iterable[OdeCounter]) -> Iterator[Measurement]:
     """at={"stage", "calls", "counter", "per": "call" | "evaluation"}, at batch 1; 0 without solvers."""
+    asked = tuple(counters)
     check_network(subject)
     network = subject.denoiser.network
     for use in stage_uses(subject.denoiser, subject.call_timesteps):
@@ -58,8 +59,13 @@ def ode_macs(subject: Subject, counters: Iterable[OdeCounter]) -> Iterator[Measu
         x_t = subject.noised(0, 1, use.timestep).to(subject.dtype)
         t = torch.full((1,), use.timestep, dtype=torch.int64, device=subject.device)
         ode = ode_use(network, x_t, t)
-        for counter in counters:
-            inside = count_inside_solvers(network, x_t, t, counter, ode)
+        for counter in asked:
+            try:
+                inside = count_inside_solvers(network, x_t, t, counter, ode)
+            except MeasurementError as error:
+                others = ", ".join(each for each in asked if each != counter)
+                advice = f"; leave it out: {{name: ode_macs, counters: [{others}]}}" if others else ""
+                raise type(error)(f"{error}{advice}") from error
             per_evaluation = inside / ode.evaluations if ode.evaluations else 0
             for per, value in (("call", inside), ("evaluation", per_evaluation)):
                 at = {"stage": use.stage, "calls": use.calls, "counter": counter, "per": per}

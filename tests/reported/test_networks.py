@@ -22,6 +22,7 @@ from bench.diffusion.samplers import build_ddim
 from bench.errors import MeasurementError, UserError
 from bench.measure.catalogue import cold_start, latency, macs, ode_macs, ode_nfe, parameters, peak_memory, step_time
 from bench.measure.catalogue import weight_bytes as weight_bytes_metric
+from bench.measure.counters import FORMULAS
 from bench.measure.evaluations import ode_use
 from bench.measure.inspect import inspect_denoiser
 from bench.subject import Subject, Workspace
@@ -438,6 +439,26 @@ def test_a_tuple_of_states_backwards_in_time_is_counted() -> None:
     assert evaluations(network) == len(calls) > 6
 
 
+@pytest.mark.parametrize("options", [{"method": "dopri5"}, {"method": "rk4", "options": {"step_size": 0.1}}])
+def test_a_solver_that_waits_for_an_event_is_counted(options: dict[str, Any]) -> None:
+    calls = []
+
+    def network(x_t: Tensor, t: Tensor) -> Tensor:
+        _, solution = torchdiffeq.odeint_event(
+            lambda s, y: (calls.append(s), -y)[1],
+            x_t,
+            torch.tensor(0.0),
+            event_fn=lambda s, y: s - 0.75,
+            rtol=1e-3,
+            atol=1e-3,
+            **options,
+        )
+        out: Tensor = solution[-1]
+        return out
+
+    assert evaluations(network) == len(calls) > 0
+
+
 def test_every_call_of_every_solver_is_added() -> None:
     first, second = NeuralOde(method="rk4"), NeuralOde(method="euler")
 
@@ -749,6 +770,24 @@ def test_the_lines_and_the_json_give_the_reason_beside_what_cannot_count() -> No
     assert said["stages"][0]["macs"]["thop-like"] is None
     assert said["stages"][0]["reasons"]["thop-like"] == "the module counter has no rule for GRU"
     assert said["walk_macs"]["fvcore"] is None
+
+
+def test_a_suite_is_told_which_counters_can_count_inside_its_solvers() -> None:
+    class Both(NeuralOde):
+        def __init__(self) -> None:
+            super().__init__(method="rk4")
+            self.recurrent = nn.LSTM(4, 4)
+
+    with pytest.raises(
+        MeasurementError, match=r"no rule for LSTM; leave it out: {name: ode_macs, counters: \[dispatch\]}"
+    ):
+        tuple(ode_macs(subject(Both()), EFFORT))
+
+
+def test_a_recurrent_stack_on_a_gpu_has_the_macs_of_its_matrices() -> None:
+    x, matrices, biases = torch.zeros(3, 2, 4), [torch.zeros(32, 4), torch.zeros(32, 8)], [torch.zeros(32)] * 2
+
+    assert FORMULAS["_cudnn_rnn"]((x, matrices + biases), None) == 6 * 32 * 12
 
 
 def test_a_suite_is_told_which_counters_can() -> None:
