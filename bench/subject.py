@@ -9,6 +9,7 @@ Shape legend: B images, C channels, H x W pixels.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contracts import Dataset, Denoiser, Network, Observe, Restorer, Sampler, Scalar, StepNoise, Value
+from bench.diffusion.network_output import checked_output, watched_call
 from bench.diffusion.noise import NoiseStream, batch_noise, first_noise_hash
 from bench.diffusion.parameterization import to_x0_eps
 from bench.diffusion.restoring import as_denoiser
@@ -57,9 +59,14 @@ class Workspace:
 
 @dataclass
 class CallCounter:
-    """How often the network has been called. The one thing about a subject that changes."""
+    """What has been done with the network so far. The one thing about a subject that changes."""
 
     count: int = 0
+    """Calls."""
+    unwatched: bool = False
+    """No call is watched for what it changes just now, because it is timed or its memory is read."""
+    checked: bool = False
+    """One call of every stage has been watched, by `bench.measure.agreement`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,18 +97,37 @@ class Subject:
         """One network call: (pred_x0, eps), converted from what the network itself predicts.
 
         x_t: [B, C, H, W] float32 on the subject's device. t: one timestep of the training chain for the whole batch.
-        Both results are [B, C, H, W] float32. Raises MeasurementError when the network's output has another shape.
+        Both results are [B, C, H, W] float32. Raises MeasurementError when the network breaks the agreement of
+        `bench.diffusion.network_output`: the first call of each timestep and batch size is watched, which no timed
+        region holds; after that only the kind and the shape of the output are looked at.
         """
         with torch.inference_mode():
             network = self.denoiser.network if self.compiled is None else self.compiled
-            output = network(x_t.to(self.dtype, memory_format=self._layout), self._timestep_tensor(t, x_t.shape[0]))
+            given = x_t.to(self.dtype, memory_format=self._layout)
+            timesteps = self._timesteps.get((t, x_t.shape[0]))
+            if timesteps is None:
+                timesteps = self._new_timesteps(t, x_t.shape[0])
+                output = self._first_call(network, given, timesteps)
+            else:
+                output = network(given, timesteps)
             self.calls.count += 1
-            if output.shape != x_t.shape:
-                raise MeasurementError(
-                    f"the network made {tuple(output.shape)} of {tuple(x_t.shape)}; a denoiser must keep the shape"
-                )
+            if type(output) is not Tensor or output.shape != x_t.shape:
+                output = checked_output(output, given)
             output = output.to(torch.float32, memory_format=torch.contiguous_format)
             return to_x0_eps(output, x_t, self.schedule.alpha_bar(t), self.denoiser.prediction)
+
+    @contextmanager
+    def unwatched(self) -> Iterator[None]:
+        """For a while no copy of x_t is made: for a first walk that is itself timed, or whose memory is read.
+
+        Whoever asks for it lets `bench.measure.agreement.check_network` look afterwards.
+        """
+        before = self.calls.unwatched
+        self.calls.unwatched = True
+        try:
+            yield
+        finally:
+            self.calls.unwatched = before
 
     def noise(self, lo: int, hi: int) -> NoiseStream:
         """All the noise of one walk of the images lo..hi-1, on the subject's device; image i's is always the same."""
@@ -219,13 +245,20 @@ class Subject:
     def _denormals(self) -> int:
         return sum(count_denormals(parameter) for parameter in module_parameters(self.denoiser.network))
 
-    def _timestep_tensor(self, t: int, batch: int) -> Tensor:
+    def _new_timesteps(self, t: int, batch: int) -> Tensor:
         """t [B] int64, made once for each timestep and batch size so that no step pays for it."""
-        found = self._timesteps.get((t, batch))
-        if found is None:
-            found = torch.full((batch,), t, dtype=torch.int64, device=self.device)
-            self._timesteps[t, batch] = found
-        return found
+        timesteps = torch.full((batch,), t, dtype=torch.int64, device=self.device)
+        self._timesteps[t, batch] = timesteps
+        return timesteps
+
+    def _first_call(self, network: Network, x_t: Tensor, timesteps: Tensor) -> Tensor:
+        if self.calls.unwatched:
+            return checked_output(network(x_t, timesteps), x_t)
+        try:
+            return watched_call(network, x_t, timesteps)
+        except MeasurementError:
+            self._timesteps.clear()  # one of them may have been changed, and the next call is watched again
+            raise
 
 
 def build_subject(cell: Cell, workspace: Workspace) -> Subject:

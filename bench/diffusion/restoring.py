@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.contracts import Denoiser, Prediction, Restore, Restorer
+from bench.diffusion.network_output import checked_output
 from bench.diffusion.schedule import NoiseSchedule, build_schedule
 from bench.errors import Unsupported
 
@@ -28,7 +29,11 @@ class RestorerNetwork(nn.Module):
         noisy, sigma = as_noisy(x_t, t, self.schedule)
         if self.told is not None:
             sigma = torch.full_like(sigma, self.told)
-        return self.restore(noisy.to(x_t.dtype), sigma).to(x_t.dtype).mul(2.0).sub(1.0)
+        noisy = noisy.to(x_t.dtype)
+        clean = self.restore(noisy, sigma)
+        if type(clean) is not Tensor or clean.shape != noisy.shape or clean.dtype != noisy.dtype:
+            clean = checked_output(clean, noisy, maker="the restorer", any_float=True)
+        return clean.to(x_t.dtype).mul(2.0).sub(1.0)
 
 
 def as_noisy(x_t: Tensor, t: Tensor, schedule: NoiseSchedule) -> tuple[Tensor, Tensor]:

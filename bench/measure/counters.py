@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,53 +37,41 @@ class DispatchCount:
     by_operator: Mapping[str, int]
     """`aten` operator name -> MACs, for operators that have any."""
     inside: int = 0
-    """Those of them that ran inside the modules asked about."""
+    """Those of them that ran while `inside` said so."""
 
     @property
     def total(self) -> int:
         return sum(self.by_operator.values())
 
 
-def count_dispatched(network: Network, x_t: Tensor, t: Tensor, inside: Iterable[nn.Module] = ()) -> DispatchCount:
+def count_dispatched(
+    network: Network, x_t: Tensor, t: Tensor, inside: Callable[[], bool] = lambda: False
+) -> DispatchCount:
     """Run the network once and count the MACs of every operator it runs.
 
     x_t: [B, C, H, W] of the network's own dtype and device. t: [B] int64. The network must be in eval mode.
-    inside: modules of the network whose share is counted by itself, each from the call of its forward to its return.
+    inside: asked at every operator whether it belongs to the share that is counted by itself.
     Raises UnsupportedOperator naming the first operator that has neither a formula nor a place among the free ones.
     """
-    mode = _CountingMode()
-    with plain_execution(), _told_when_inside(mode, inside), mode:
+    mode = _CountingMode(inside)
+    with plain_execution(), mode:
         network(x_t, t)
-    return DispatchCount(dict(mode.macs), mode.inside)
-
-
-@contextlib.contextmanager
-def _told_when_inside(mode: _CountingMode, modules: Iterable[nn.Module]) -> Iterator[None]:
-    """The mode knows how many of these modules are running."""
-
-    def enter(*_: Any) -> None:
-        mode.depth += 1
-
-    def leave(*_: Any) -> None:
-        mode.depth -= 1
-
-    handles = []
-    for module in modules:
-        handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave, always_call=True)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    return DispatchCount(dict(mode.macs), mode.macs_inside)
 
 
 @contextlib.contextmanager
 def plain_execution() -> Iterator[None]:
-    """No gradients, and the plain operators: inference mode and fused transformer layers hide what runs inside."""
+    """No gradients, and the plain operators: inference mode, fused transformer layers and compiled code hide what runs.
+
+    A network that compiles itself, or a part of it, runs as it is written.
+    """
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    # Nothing has been compiled where the compiler was not loaded, and loading it takes seconds.
+    compiled = "torch._dynamo" in sys.modules
+    eager = torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext()
     try:
-        with torch.inference_mode(mode=False), torch.no_grad():
+        with torch.inference_mode(mode=False), torch.no_grad(), eager:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
@@ -106,12 +95,11 @@ def evaluating(network: Network) -> Iterator[None]:
 class _CountingMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Sees every operator after autograd, before the kernel."""
 
-    def __init__(self) -> None:
+    def __init__(self, inside: Callable[[], bool]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.macs: Counter[str] = Counter()
-        self.depth = 0
-        """How many of the modules asked about are running."""
-        self.inside = 0
+        self.macs_inside = 0
+        self._inside = inside
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -132,14 +120,14 @@ class _CountingMode(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if formula is not None:
             macs = formula(args, result)
             self.macs[name] += macs
-            self.inside += macs if self.depth else 0
+            self.macs_inside += macs if self._inside() else 0
         return result
 
 
 def _no_formula(operator: str) -> str:
     return (
         f"the MAC counter has no formula for the operator {operator}; add one to bench/measure/counters.py, or to "
-        "free_operators.py if it holds no multiply-add, or count without it: {name: macs, counters: [fvcore]}"
+        "free_operators.py if it holds no multiply-add"
     )
 
 
@@ -187,6 +175,21 @@ def _attention(args: tuple[Any, ...], out: Any) -> int:
     return batch_heads_length * int(k.shape[-2]) * (int(q.shape[-1]) + int(v.shape[-1]))
 
 
+def _recurrent_layer(args: tuple[Any, ...], out: Any) -> int:
+    """One direction of one LSTM layer, x [T, B, I] with weights [4 H, I] and [4 H, H]: every row meets both."""
+    x, *weights = args[:3]
+    return _rows(x) * sum(int(weight.numel()) for weight in weights)
+
+
+def _recurrent_stack(args: tuple[Any, ...], out: Any) -> int:
+    """All layers and directions, x [..., I] with a list of weights; the vectors among them are biases."""
+    return _rows(args[0]) * sum(int(weight.numel()) for weight in args[1] if weight.dim() == 2)
+
+
+def _rows(x: Any) -> int:
+    return int(x.numel()) // int(x.shape[-1])
+
+
 ATTENTION = (
     "_scaled_dot_product_flash_attention",
     "_scaled_dot_product_flash_attention_for_cpu",
@@ -211,6 +214,8 @@ FORMULAS: Mapping[str, Formula] = {
     "dot": _inner,
     "vdot": _inner,
     **dict.fromkeys(ATTENTION, _attention),
+    "mkldnn_rnn_layer": _recurrent_layer,
+    "_cudnn_rnn": _recurrent_stack,
 }
 """`aten` operator name -> formula. In-place variants (`addmm_`) are not dispatched in a forward pass without one of
 these names; if one ever is, it is an error and not a zero."""

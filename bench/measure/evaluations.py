@@ -1,7 +1,8 @@
 """How often things are evaluated: network calls of a walk, and vector-field calls of the ODE solvers in the network.
 
-The agreement for networks with solvers inside: every module that calls a vector field carries an integer attribute
-`ode_nfe` and adds 1 to it at each evaluation. The harness sets it to 0 and reads it after one call.
+Evaluations by torchdiffeq are counted where it makes them. The agreement for solvers of one's own: the module that
+calls the vector field carries an integer attribute `ode_nfe` and adds 1 to it at each evaluation. The harness sets it
+to 0 and reads it after one call.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.contracts import Measurement, Network
-from bench.errors import MeasurementError
+from bench.measure.agreement import check_network
 from bench.measure.counters import plain_execution
+from bench.measure.solver_watch import OdeUse, watching_solvers
 from bench.measure.stages import stage_uses
 from bench.subject import Subject
 
@@ -33,38 +35,21 @@ def ode_nfe(subject: Subject) -> Iterator[Measurement]:
 
     An adaptive solver's count depends on its input: this is the first image, noised to a timestep of the stage.
     """
+    check_network(subject)
     for use in stage_uses(subject.denoiser, subject.call_timesteps):
         subject.calls.count += 1
         x_t = subject.noised(0, 1, use.timestep).to(subject.dtype)
         t = torch.full((1,), use.timestep, dtype=torch.int64, device=subject.device)
-        value = count_ode_evaluations(subject.denoiser.network, x_t, t)
+        value = ode_use(subject.denoiser.network, x_t, t).evaluations
         yield Measurement("ode_nfe", "calls", (float(value),), at={"stage": use.stage, "calls": use.calls}, nfe=1)
 
 
-def count_ode_evaluations(network: Network, x_t: Tensor, t: Tensor) -> int:
-    """Sum of `ode_nfe` over the network's modules after one call; 0, without calling it, where no module has it.
+def ode_use(network: Network, x_t: Tensor, t: Tensor) -> OdeUse:
+    """Vector-field evaluations of one call, counted by torchdiffeq's own and by modules' `ode_nfe`; 0 without solvers.
 
-    Raises MeasurementError when a module's `ode_nfe` is not a whole number.
+    x_t: [B, C, H, W] of the network's own dtype and device. t: [B] int64. Raises MeasurementError when evaluations
+    are made that cannot be counted, or when the two counts contradict each other.
     """
-    counting = solvers(network)
-    if not counting:
-        return 0
-    for _, module in counting:
-        setattr(module, "ode_nfe", 0)  # noqa: B010 - the type checker knows no such attribute of a module
-    with plain_execution():
+    with watching_solvers(network) as watch, plain_execution():
         network(x_t, t)
-    return sum(_evaluations(name, module) for name, module in counting)
-
-
-def solvers(network: Network) -> tuple[tuple[str, nn.Module], ...]:
-    """(name, module) of every module that counts its solver's evaluations."""
-    if not isinstance(network, nn.Module):
-        return ()
-    return tuple((name, module) for name, module in network.named_modules() if hasattr(module, "ode_nfe"))
-
-
-def _evaluations(name: str, module: nn.Module) -> int:
-    found: object = module.ode_nfe
-    if not isinstance(found, int):
-        raise MeasurementError(f"{name or 'the network'}.ode_nfe is {found!r}; expected a whole number")
-    return found
+    return watch.use()

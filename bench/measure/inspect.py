@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from bench.contracts import Denoiser, Weights
-from bench.errors import UserError
+from bench.contracts import Denoiser, Network, Weights
+from bench.diffusion.network_output import watched_call
+from bench.errors import MeasurementError, UserError
 from bench.measure.counters import evaluating, plain_execution
-from bench.measure.evaluations import count_ode_evaluations
-from bench.measure.macs import CONVENTIONS, CounterName, MacCount, count_macs
+from bench.measure.evaluations import ode_use
+from bench.measure.macs import CONVENTIONS, CounterName, MacCount, Uncounted, count_each
 from bench.measure.parameters import ParameterCount, count_parameters
 from bench.measure.stages import StageUse, stage_uses
 from bench.units import choose_scale, plural, write
@@ -25,10 +26,25 @@ class StageFacts:
 
     use: StageUse
     """Which stage, at how many training timesteps, and the one it was counted at."""
-    macs: tuple[MacCount, ...]
-    """Of one call at batch 1, by counter."""
-    ode_nfe: int
-    """Vector-field evaluations of one call at batch 1; 0 without solvers."""
+    counts: tuple[MacCount | Uncounted, ...]
+    """MACs of one call at batch 1, by counter, or why it has none."""
+    ode_nfe: int | None
+    """Vector-field evaluations of one call at batch 1; 0 without solvers, None where they cannot be counted."""
+    ode_reason: str = ""
+    """Why they cannot."""
+
+    @property
+    def macs(self) -> tuple[MacCount, ...]:
+        """The counters that can count."""
+        return tuple(count for count in self.counts if isinstance(count, MacCount))
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Counter, or `ode_nfe` -> why it has no number."""
+        reasons: dict[str, str] = {each.counter: each.reason for each in self.counts if isinstance(each, Uncounted)}
+        if self.ode_nfe is None:
+            reasons["ode_nfe"] = self.ode_reason
+        return reasons
 
 
 @dataclass(frozen=True)
@@ -51,14 +67,13 @@ class Facts:
     conventions: Mapping[CounterName, str]
     """Counter -> what it counts."""
 
-    def walk_macs(self, counter: str) -> int:
-        """MACs of one walk over the whole training chain at batch 1, by one counter."""
-        return sum(
-            stage.use.calls * count.macs for stage in self.stages for count in stage.macs if count.counter == counter
-        )
+    def walk_macs(self, counter: str) -> int | None:
+        """MACs of one walk over the whole training chain at batch 1, by one counter; None where it has no number."""
+        counts = [(stage.use.calls, count) for stage in self.stages for count in stage.macs if count.counter == counter]
+        return sum(calls * count.macs for calls, count in counts) if len(counts) == len(self.stages) else None
 
     def as_json(self) -> dict[str, object]:
-        """Every number, for programs; plain lists, dictionaries and scalars."""
+        """Every number, for programs; plain lists, dictionaries and scalars. null stands beside its reason."""
         return {
             "paper": self.paper,
             "image_shape": list(self.image_shape),
@@ -75,7 +90,8 @@ class Facts:
                     "calls": stage.use.calls,
                     "timestep": stage.use.timestep,
                     "ode_nfe": stage.ode_nfe,
-                    "macs": {count.counter: count.macs for count in stage.macs},
+                    "macs": {each.counter: each.macs if isinstance(each, MacCount) else None for each in stage.counts},
+                    "reasons": stage.reasons,
                     "warnings": [warning for count in stage.macs for warning in count.warnings],
                 }
                 for stage in self.stages
@@ -104,13 +120,20 @@ class Facts:
                 rows.append(
                     (f"{mark}runs", f"at {use.calls:,} of {self.nfe:,} timesteps; counted at t = {use.timestep}")
                 )
-            rows.append((f"{mark}ODE NFE", f"{stage.ode_nfe:,} vector-field evaluations in one call"))
-            for count in stage.macs:
+            if stage.ode_nfe is None:
+                rows.append((f"{mark}ODE NFE", f"not counted: {stage.ode_reason}"))
+            else:
+                rows.append((f"{mark}ODE NFE", f"{stage.ode_nfe:,} vector-field evaluations in one call"))
+            for count in stage.counts:
+                if isinstance(count, Uncounted):
+                    rows.append((f"{mark}MACs {count.counter}", f"not counted: {count.reason}"))
+                    continue
                 rows.append((f"{mark}MACs {count.counter}", _with_prefix(count.macs, "MAC")))
                 rows.extend((f"{mark}note", warning) for warning in count.warnings)
-        rows.extend(
-            (f"whole-walk MACs {counter}", _with_prefix(self.walk_macs(counter), "MAC")) for counter in self.conventions
-        )
+        for counter in self.conventions:
+            whole = self.walk_macs(counter)
+            if whole is not None:
+                rows.append((f"whole-walk MACs {counter}", _with_prefix(whole, "MAC")))
         rows.extend((f"{counter} counts", text) for counter, text in self.conventions.items())
         return rows
 
@@ -122,9 +145,9 @@ def inspect_denoiser(
 ) -> Facts:
     """Count a model as its factory made it, at batch 1 on an image of noise of the given (C, H, W) shape.
 
-    image_shape: the model's own when None. The network runs in eval mode and gets its own mode back. Raises
-    UserError when the network cannot take such an image, and UnsupportedOperator or MeasurementError when a counter
-    cannot count it.
+    image_shape: the model's own when None. The network runs in eval mode and gets its own mode back. A counter that
+    cannot count it leaves its reason. Raises UserError when the network cannot take such an image or does not answer
+    as a denoiser must.
     """
     shape = image_shape or denoiser.image_shape
     x_t = torch.randn(1, *shape, generator=torch.Generator().manual_seed(PROBE_SEED))
@@ -132,11 +155,10 @@ def inspect_denoiser(
     chain = range(denoiser.schedule.num_train_timesteps)
     facts = []
     with evaluating(denoiser.network):
-        _try(denoiser, x_t)
         for use in stage_uses(denoiser, chain):
             t = torch.full((1,), use.timestep, dtype=torch.int64)
-            counts = count_macs(denoiser.network, x_t, t, asked)
-            facts.append(StageFacts(use, counts, count_ode_evaluations(denoiser.network, x_t, t)))
+            _try(denoiser, x_t, t)
+            facts.append(count_stage(denoiser.network, use, x_t, t, asked))
     return Facts(
         image_shape=shape,
         prediction=denoiser.prediction.value,
@@ -150,24 +172,36 @@ def inspect_denoiser(
     )
 
 
+def count_stage(
+    network: Network, use: StageUse, x_t: torch.Tensor, t: torch.Tensor, counters: Iterable[CounterName]
+) -> StageFacts:
+    """What every counter says about one call, a number or the reason why it has none.
+
+    x_t: [1, C, H, W] of the network's own dtype and device. t: [1] int64. The network must be in eval mode.
+    """
+    counts = count_each(network, x_t, t, counters)
+    try:
+        return StageFacts(use, counts, ode_use(network, x_t, t).evaluations)
+    except MeasurementError as error:
+        return StageFacts(use, counts, None, str(error))
+
+
 def _with_prefix(value: int, unit: str) -> str:
     """Digit for digit, and in short where that is shorter: `35,746,307` or `6,221,856,768 (6.222 G)`."""
     exact, short = f"{value:,}", write(value, choose_scale([value], unit))
     return exact if short == exact else f"{exact} ({short})"
 
 
-def _try(denoiser: Denoiser, x_t: torch.Tensor) -> None:
-    """One plain call, so that a shape the network cannot take is told from a counter that fails."""
+def _try(denoiser: Denoiser, x_t: torch.Tensor, t: torch.Tensor) -> None:
+    """One plain call, so that a shape the network cannot take, or an answer that is none, is told from a counter."""
     shape = "x".join(str(size) for size in x_t.shape[1:])
     own = "x".join(str(size) for size in denoiser.image_shape)
     advice = f"it was made for {own}; give it --shape {own}"
     try:
         with plain_execution():
-            found = denoiser.network(x_t, torch.zeros(1, dtype=torch.int64)).shape
+            watched_call(denoiser.network, x_t, t)
+    except MeasurementError as error:
+        raise UserError(f"{error}; {advice}" if shape != own else str(error)) from error
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
         reason = str(error).split("\n")[0]
         raise UserError(f"the model cannot take a {shape} image: {reason}; {advice}") from error
-    if found != x_t.shape:
-        raise UserError(
-            f"the model made {tuple(found)} of {tuple(x_t.shape)}, not an image of the same shape; {advice}"
-        )

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from bench.contracts import Measurement, Network
+from bench.errors import MeasurementError
+from bench.measure.agreement import check_network
 from bench.measure.counters import ATTENTION, DispatchCount, count_dispatched
 from bench.measure.module_counter import count_modules
 from bench.measure.stages import stage_uses
@@ -50,27 +52,54 @@ class MacCount:
     warnings: tuple[str, ...] = ()
 
 
-def count_macs(network: Network, x_t: Tensor, t: Tensor, counters: Iterable[CounterName]) -> tuple[MacCount, ...]:
-    """One network call, counted by each counter asked for, in that order.
+@dataclass(frozen=True)
+class Uncounted:
+    """A counter that cannot count this network, and why."""
+
+    counter: CounterName
+    error: MeasurementError
+
+    @property
+    def reason(self) -> str:
+        return str(self.error)
+
+
+def count_each(
+    network: Network, x_t: Tensor, t: Tensor, counters: Iterable[CounterName]
+) -> tuple[MacCount | Uncounted, ...]:
+    """One network call, counted by each counter asked for, in that order: its number, or why it has none.
 
     x_t: [B, C, H, W] of the network's own dtype and device. t: [B] int64. The network must be in eval mode.
-    fvcore's count is held against the dispatcher's where both are asked for. Raises UnsupportedOperator or
-    MeasurementError when a counter cannot count this network.
+    fvcore's count is held against the dispatcher's where both are asked for and can count.
     """
     asked = tuple(counters)
-    dispatched = count_dispatched(network, x_t, t) if "dispatch" in asked else None
-    counts = []
-    for counter in asked:
-        if counter == "dispatch":
-            assert dispatched is not None  # counted above
-            counts.append(MacCount(counter, dispatched.total))
-        elif counter == "fvcore":
-            traced = count_traced(network, x_t, t)
-            warnings = () if dispatched is None else differences(traced, dispatched)
-            counts.append(MacCount(counter, traced.total, warnings))
-        else:
-            counts.append(MacCount(counter, count_modules(network, x_t, t)))
-    return tuple(counts)
+    answers: dict[CounterName, MacCount | Uncounted] = {}
+    dispatched: DispatchCount | None = None
+    for counter in sorted(asked, key="dispatch".__ne__):
+        try:
+            if counter == "dispatch":
+                dispatched = count_dispatched(network, x_t, t)
+                answers[counter] = MacCount(counter, dispatched.total)
+            elif counter == "fvcore":
+                traced = count_traced(network, x_t, t)
+                warnings = () if dispatched is None else differences(traced, dispatched)
+                answers[counter] = MacCount(counter, traced.total, warnings)
+            else:
+                answers[counter] = MacCount(counter, count_modules(network, x_t, t))
+        except MeasurementError as error:
+            answers[counter] = Uncounted(counter, error)
+    return tuple(answers[counter] for counter in asked)
+
+
+def count_macs(network: Network, x_t: Tensor, t: Tensor, counters: Iterable[CounterName]) -> tuple[MacCount, ...]:
+    """The same, where every counter must count. Raises the error of the first that cannot, with advice for a suite."""
+    answers = count_each(network, x_t, t, counters)
+    for answer in answers:
+        if isinstance(answer, Uncounted):
+            able = [each.counter for each in answers if isinstance(each, MacCount)]
+            advice = f"; leave it out: {{name: macs, counters: [{', '.join(able)}]}}" if able else ""
+            raise type(answer.error)(f"{answer.reason}{advice}") from answer.error
+    return tuple(answer for answer in answers if isinstance(answer, MacCount))
 
 
 def differences(traced: TracedCount, dispatched: DispatchCount) -> tuple[str, ...]:
@@ -95,6 +124,7 @@ def macs(subject: Subject, counters: Iterable[CounterName]) -> Iterator[Measurem
     The network runs at a timestep of the stage, on an image noised to it (counting solvers may depend on both).
     """
     asked = tuple(counters)
+    check_network(subject)
     for use in stage_uses(subject.denoiser, subject.call_timesteps):
         subject.calls.count += 1  # the counters run the network, so the next call is not the first one
         x_t = subject.noised(0, 1, use.timestep).to(subject.dtype)

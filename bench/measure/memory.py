@@ -36,6 +36,7 @@ from torch import Tensor
 
 from bench.contracts import Measurement
 from bench.errors import ParamError, Unsupported
+from bench.measure.agreement import check_network
 from bench.measure.process_memory import ProcessMemory, process_memory, reset_peak
 from bench.measure.stages import stage_at, stage_uses
 from bench.measure.training_step import trainer
@@ -60,7 +61,8 @@ def peak_memory(
     loaded = _now()
     cuda_loaded = _cuda_allocated(subject)
     separable = reset_peak()
-    warm_up, steady = _phases(subject, effort, lambda index: rehearse(subject, index, calls_per_stage))
+    with subject.unwatched():  # a copy of x_t would be in the peak
+        warm_up, steady = _phases(subject, effort, lambda index: rehearse(subject, index, calls_per_stage))
 
     late = ("the network had been called before in this process, which is in this figure",) if called_before else ()
     mixed = () if separable else ("this kernel does not set peaks back, so the phases cannot be told apart",)
@@ -77,6 +79,7 @@ def peak_memory(
         yield _bytes("cuda_reserved_peak", torch.cuda.max_memory_reserved(subject.device))
     if training:
         yield from _training(subject, effort, loaded, separable, late)
+    check_network(subject)
 
 
 def _training(

@@ -23,8 +23,7 @@ not looked at. A module that runs several times counts every time, which is how 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -46,23 +45,24 @@ def count_modules(network: Network, x_t: Tensor, t: Tensor) -> int:
     x_t: [B, C, H, W] of the network's own dtype and device. t: [B] int64. The network must be in eval mode.
     Raises UnsupportedOperator for recurrent modules, which the rules here leave out.
     """
-    return sum(_count(network, x_t, t).values())
+    return _count(network, x_t, t, lambda: True)
 
 
-def count_modules_inside(network: Network, x_t: Tensor, t: Tensor, inside: Iterable[nn.Module]) -> int:
-    """The same of the modules that stand below `inside`, modules of the network, however often each runs."""
-    below = {each for module in inside for each in module.modules()}
-    return sum(macs for module, macs in _count(network, x_t, t).items() if module in below)
+def count_modules_inside(network: Network, x_t: Tensor, t: Tensor, inside: Callable[[], bool]) -> int:
+    """The same of the calls of modules at which `inside` says so."""
+    return _count(network, x_t, t, inside)
 
 
-def _count(network: Network, x_t: Tensor, t: Tensor) -> Mapping[nn.Module, int]:
+def _count(network: Network, x_t: Tensor, t: Tensor, inside: Callable[[], bool]) -> int:
     """MACs of every module that has a rule, over all its calls."""
     if not isinstance(network, nn.Module):
-        return {}
-    counted: Counter[nn.Module] = Counter()
+        return 0
+    total = 0
 
     def count(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        counted[module] += RULES[type(module)](module, inputs[0], output)
+        nonlocal total
+        if inside():
+            total += RULES[type(module)](module, inputs[0], output)
 
     handles = [module.register_forward_hook(count) for module in _counted_modules(network)]
     try:
@@ -71,7 +71,7 @@ def _count(network: Network, x_t: Tensor, t: Tensor) -> Mapping[nn.Module, int]:
     finally:
         for handle in handles:
             handle.remove()
-    return counted
+    return total
 
 
 def _counted_modules(network: nn.Module) -> Iterator[nn.Module]:
@@ -84,10 +84,7 @@ def _counted_modules(network: nn.Module) -> Iterator[nn.Module]:
             continue
         seen.add(module)
         if isinstance(module, nn.RNNBase | nn.RNNCellBase):
-            raise UnsupportedOperator(
-                f"the module counter has no rule for {type(module).__name__}; leave thop-like out: "
-                "{name: macs, counters: [dispatch, fvcore]}"
-            )
+            raise UnsupportedOperator(f"the module counter has no rule for {type(module).__name__}")
         if type(module) in RULES:
             yield module
         else:

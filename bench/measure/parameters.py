@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from bench.contracts import Measurement, Network
+from bench.measure.agreement import check_network
 from bench.subject import Subject
 
 
@@ -47,8 +48,10 @@ def count_parameters(network: Network) -> ParameterCount:
 def parameters(subject: Subject) -> Iterator[Measurement]:
     """at={"which": "total" | "trainable" | "buffers" | "tensors"}.
 
-    trainable: as the factory made the network, before the harness switched gradients off.
+    trainable: as the factory made the network, before the harness switched gradients off. Raises MeasurementError
+    for a network that is none: what cannot denoise is not counted either.
     """
+    check_network(subject)
     count = count_parameters(subject.denoiser.network)
     trainable = count.trainable if subject.trainable is None else subject.trainable
     for which, value in (
@@ -61,7 +64,8 @@ def parameters(subject: Subject) -> Iterator[Measurement]:
 
 
 def weight_bytes(subject: Subject) -> tuple[Measurement, ...]:
-    """Bytes of parameters and buffers in the precision of the conditions."""
+    """Bytes of parameters and buffers in the precision of the conditions. Raises MeasurementError as `parameters`."""
+    check_network(subject)
     count = count_parameters(subject.denoiser.network)
     return (Measurement("weight_bytes", "bytes", (float(count.weight_bytes),)),)
 

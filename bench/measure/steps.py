@@ -11,6 +11,7 @@ import statistics
 from bench.contracts import Measurement
 from bench.errors import ParamError
 from bench.measure import contamination
+from bench.measure.agreement import check_network
 from bench.measure.clock import Clock, clock_for
 from bench.measure.stability import too_short
 from bench.measure.stages import StageUse, stage_uses
@@ -30,7 +31,8 @@ def step_time(
     A value is the median seconds of calls_per_value calls of `predict` (network and conversion) in a row, as a walk
     makes them in a row; the stages take turns value by value, in alternating order, so that a change of the machine
     meets all of them alike. Each call has its own input: images noised to timestep t, or plain noise without data.
-    Warm-up: effort.warmup calls of each stage. Raises ParamError for calls_per_value < 1 and NonFiniteOutput.
+    Warm-up: effort.warmup calls of each stage, in which the network is watched; where there are none, after the timed
+    calls. Raises ParamError for calls_per_value < 1 and NonFiniteOutput.
     """
     if calls_per_value < 1:
         raise ParamError(f"step_time: calls_per_value must be at least 1, got {calls_per_value}")
@@ -43,11 +45,14 @@ def step_time(
             for call in range(effort.warmup):
                 _median_call(subject, use, effort.repeats * calls_per_value + call, 1, clock)
         before = contamination.read()
-        for repeat in range(effort.repeats):
-            for use in uses if repeat % 2 == 0 else reversed(uses):
-                seconds = _median_call(subject, use, repeat * calls_per_value, calls_per_value, clock)
-                values[use.stage].append(seconds)
+        with subject.unwatched():
+            for repeat in range(effort.repeats):
+                for use in uses if repeat % 2 == 0 else reversed(uses):
+                    seconds = _median_call(subject, use, repeat * calls_per_value, calls_per_value, clock)
+                    values[use.stage].append(seconds)
         after = contamination.read()
+    if not effort.warmup:
+        check_network(subject)
     disturbed = contamination.contamination_warnings(contamination.between(before, after))
     return tuple(
         Measurement(

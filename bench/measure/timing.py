@@ -17,6 +17,7 @@ from torch import Tensor
 from bench.contracts import Measurement
 from bench.errors import MeasurementError, NonFiniteOutput
 from bench.measure import contamination
+from bench.measure.agreement import check_network
 from bench.measure.clock import Clock, clock_for
 from bench.measure.stability import too_short
 from bench.subject import Subject
@@ -37,7 +38,8 @@ def latency(subject: Subject, effort: Effort, clock: Clock | None = None) -> tup
 
     Repeat r of every visit of every cell starts from the images r*B..(r+1)*B-1 (warm-ups come after them), so two
     cells are compared on the same noise. nfe is counted in the timed walks themselves. Raises NonFiniteOutput when
-    a walk ends in NaN or infinity, whose arithmetic may cost another time than that of numbers.
+    a walk ends in NaN or infinity, whose arithmetic may cost another time than that of numbers. The network is
+    watched in the warm-up, or after the timed walks where there is none; in them nothing is looked at.
     """
     clock = clock or clock_for(subject.device)
     subject.claim_threads()
@@ -47,8 +49,11 @@ def latency(subject: Subject, effort: Effort, clock: Clock | None = None) -> tup
         for index in range(effort.warmup):
             time_walk(subject, (effort.repeats + index) * batch, clock)
         before = contamination.read()
-        walks = [time_walk(subject, index * batch, clock) for index in range(effort.repeats)]
+        with subject.unwatched():
+            walks = [time_walk(subject, index * batch, clock) for index in range(effort.repeats)]
         after = contamination.read()
+    if not effort.warmup:
+        check_network(subject)
     values = tuple(walk.seconds for walk in walks)
     counted = {walk.calls for walk in walks}
     warnings = [
@@ -76,7 +81,9 @@ def cold_start(subject: Subject, clock: Clock | None = None) -> tuple[Measuremen
             "cold_start needs a process of its own"
         )
     subject.claim_threads()
-    walk = time_walk(subject, 0, clock or clock_for(subject.device))
+    with subject.unwatched():
+        walk = time_walk(subject, 0, clock or clock_for(subject.device))
+    check_network(subject)
     return (Measurement("cold_start", "s", (walk.seconds,), nfe=walk.calls),)
 
 

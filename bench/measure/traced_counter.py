@@ -15,11 +15,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from bench.contracts import Network
-from bench.errors import MeasurementError
+from bench.errors import MeasurementError, UnsupportedOperator
 from bench.measure.counters import plain_execution
 
 PRODUCTS = frozenset({"conv", "linear", "addmm", "mm", "bmm", "matmul", "einsum"})
 """fvcore's names of what the dispatcher's count is made of; its other names are elementwise estimates."""
+
+
+RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu"})
+"""Operators that are whole layers and have no handle in fvcore."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ def count_traced(network: Network, x_t: Tensor, t: Tensor) -> TracedCount:
     """Trace the network once and count it with fvcore.
 
     x_t: [B, C, H, W] of the network's own dtype and device. t: [B] int64. The network must be in eval mode.
-    Raises MeasurementError when the network cannot be traced or trips one of fvcore's handles.
+    Raises MeasurementError when the network cannot be traced or trips one of fvcore's handles, and
+    UnsupportedOperator when it holds recurrent layers, which fvcore passes over.
     """
     module = network if isinstance(network, nn.Module) else _Function(network)
     with warnings.catch_warnings(), plain_execution():
@@ -58,14 +63,12 @@ def count_traced(network: Network, x_t: Tensor, t: Tensor) -> TracedCount:
             counted, unsupported = analysis.by_operator(), analysis.unsupported_ops()
         except Exception as error:
             reason = str(error).split("\n")[0]
-            raise MeasurementError(
-                f"fvcore cannot count the network: {type(error).__name__}: {reason}; "
-                "leave it out: {name: macs, counters: [dispatch]}"
-            ) from error
-    return TracedCount(
-        {name: round(macs) for name, macs in counted.items()},
-        {name.partition("::")[2]: count for name, count in unsupported.items()},
-    )
+            raise MeasurementError(f"fvcore cannot count the network: {type(error).__name__}: {reason}") from error
+    uncounted = {name.partition("::")[2]: count for name, count in unsupported.items()}
+    recurrent = sorted(RECURRENT & uncounted.keys())
+    if recurrent:
+        raise UnsupportedOperator(f"fvcore counts nothing for {' and '.join(recurrent)}, which is made of products")
+    return TracedCount({name: round(macs) for name, macs in counted.items()}, uncounted)
 
 
 class _Function(nn.Module):

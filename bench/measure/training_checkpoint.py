@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from bench.contracts import Measurement
 from bench.errors import Unsupported
+from bench.measure.agreement import check_network
 from bench.subject import Subject
 
 SCHEDULE_TABLES = (
@@ -89,6 +90,7 @@ def checkpoint_bytes(subject: Subject) -> Iterator[Measurement]:
     """
     if not isinstance(subject.denoiser.network, nn.Module):
         raise Unsupported("the network is a plain function, which has no checkpoint")
+    check_network(subject)
     network = copy.deepcopy(subject.denoiser.network).cpu().float()
     trained = [each for name, each in network.named_parameters() if name not in subject.frozen]
     weights = _bytes_of(network.state_dict())

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bench.diffusion.network_output import training_call
 from bench.diffusion.noise import batch_noise
 from bench.errors import Unsupported
 from bench.measure.stages import stage_uses
@@ -52,7 +53,7 @@ class Steps:
         if self.kept_bytes is None:
             output, self.kept_bytes = watched(self.network, x_t, t)
         else:
-            output = self.network(x_t, t)
+            output = training_call(self.network, x_t, t)
         (output.float() - target).square().mean().backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
 
@@ -73,7 +74,7 @@ def watched(network: nn.Module, x_t: Tensor, t: Tensor) -> tuple[Tensor, int]:
 
     # Nothing that is kept is freed before the way back, so no address stands for two pieces of memory.
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        output: Tensor = network(x_t, t)
+        output = training_call(network, x_t, t)
     return output, sum(kept.values())
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bench.contracts import Dataset, Denoiser, Restorer
 from bench.data.grid import image_grid, save_png
+from bench.diffusion.network_output import checked_output
 from bench.diffusion.noise import NoiseStream, batch_noise
 from bench.diffusion.parameterization import to_x0_eps
 from bench.diffusion.restoring import as_denoiser
@@ -37,7 +38,7 @@ def draw_samples(denoiser: Denoiser, count: int = ROWS * COLUMNS) -> Tensor:
     noise = NoiseStream(SEED, 0, count, denoiser.image_shape)
 
     def predict(x_t: Tensor, t: int) -> tuple[Tensor, Tensor]:
-        output = network(x_t, torch.full((len(x_t),), t))
+        output = checked_output(network(x_t, torch.full((len(x_t),), t)), x_t)
         return to_x0_eps(output, x_t, schedule.alpha_bar(t), denoiser.prediction)
 
     with torch.inference_mode():

@@ -6,12 +6,14 @@ Shape legend: B images, C channels, H x W pixels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
-from bench.contracts import Denoiser, Restorer
+from bench.contracts import Denoiser, Network, Restorer
+from bench.diffusion.network_output import training_call
 from bench.diffusion.parameterization import training_target
 from bench.diffusion.restoring import as_noisy
 from bench.diffusion.schedule import NoiseSchedule, build_schedule
@@ -66,13 +68,11 @@ class Denoising:
         x_t = self.schedule.q_sample(x0, t, noise)
         alpha_bar = self.schedule.alpha_bar_of(t)[:, None, None, None]
         target = training_target(x0, noise, alpha_bar, self.denoiser.prediction)
-        if not self.full:
-            output = _depth(self.network).at_depth(x_t, t, draw.num_skipped)
-        elif self.denoiser.stage is None:
-            output = self.network(x_t, t)
-        else:
-            output = _depth(self.network).at_depth(x_t, t, 0)
-        return (output - target).square().mean()
+        network: Network = self.network
+        if not self.full or self.denoiser.stage is not None:
+            num_skipped = 0 if self.full else draw.num_skipped
+            network = partial(_depth(self.network).at_depth, num_skipped=num_skipped)
+        return (training_call(network, x_t, t) - target).square().mean()
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ class Restoring:
 
     def loss(self, x0: Tensor, draw: Draw) -> Tensor:
         noisy, sigma = self._noisy(x0, draw)
-        clean: Tensor = self.network(noisy, sigma)
+        clean = training_call(self.network, noisy, sigma, "the restorer")
         return (clean - (x0 + 1.0) / 2.0).square().mean()
 
     def _noisy(self, x0: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:

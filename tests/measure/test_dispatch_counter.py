@@ -271,7 +271,7 @@ def test_fvcore_counts_the_same_products_where_it_has_handles(name: str) -> None
 def test_a_network_fvcore_cannot_count_is_an_error_of_one_line(name: str) -> None:
     network, _ = NETS[name]
 
-    with pytest.raises(MeasurementError, match=r"^fvcore cannot count the network: .*leave it out") as raised:
+    with pytest.raises(MeasurementError, match=r"^fvcore cannot count the network: ") as raised:
         count_traced(network, X, T)
 
     assert "\n" not in str(raised.value)

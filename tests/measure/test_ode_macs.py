@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torchdiffeq._impl import misc
 
+from bench.measure.evaluations import ode_use
 from bench.measure.macs import count_macs
 from bench.measure.ode_macs import OdeCounter, count_inside_solvers, ode_macs
 from bench.subject import Subject
@@ -52,7 +55,7 @@ class Network(nn.Module):
 def test_what_runs_inside_solvers_is_told_from_the_rest(counter: OdeCounter) -> None:
     network = Network().eval()
 
-    inside = count_inside_solvers(network, X, T, counter)
+    inside = count_inside_solvers(network, X, T, counter, ode_use(network, X, T))
     (whole,) = count_macs(network, X, T, [counter])
 
     assert inside == 5 * FIELD
@@ -68,31 +71,21 @@ def test_a_call_is_the_rest_and_the_evaluations(make_subject: Callable[..., Subj
     assert found == {("dispatch", "call"): 5 * FIELD, ("dispatch", "evaluation"): FIELD}
 
 
-def test_without_solvers_nothing_is_called_and_nothing_counted(make_subject: Callable[..., Subject]) -> None:
-    class Never(nn.Module):
-        def forward(self, x: Tensor, t: Tensor) -> Tensor:
-            raise AssertionError("called")
-
-    found = list(ode_macs(make_subject(Never()), ("dispatch", "thop-like")))
+def test_without_solvers_nothing_is_inside(make_subject: Callable[..., Subject]) -> None:
+    found = list(ode_macs(make_subject(lambda x, t: x @ x), ("dispatch", "thop-like")))
 
     assert [each.values for each in found] == 4 * [(0.0,)]
 
 
-def test_hooks_are_gone_when_a_call_fails() -> None:
-    class Failing(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.solver = Solver(1)
+def test_nothing_is_watched_any_more_after_a_call_that_fails() -> None:
+    def failing(x: Tensor, t: Tensor) -> Tensor:
+        raise RuntimeError("no")
 
-        def forward(self, x: Tensor, t: Tensor) -> Tensor:
-            raise RuntimeError("no")
-
-    network = Failing().eval()
+    before = (misc._PerturbFunc.forward, sys.getprofile())
     with pytest.raises(RuntimeError, match="no"):
-        count_inside_solvers(network, X, T, "dispatch")
+        ode_use(failing, X, T)
 
-    assert not network.solver._forward_hooks
-    assert not network.solver._forward_pre_hooks
+    assert (misc._PerturbFunc.forward, sys.getprofile()) == before
 
 
 @pytest.mark.slow
@@ -100,7 +93,7 @@ def test_the_published_network_spends_96_percent_in_fields_of_75_million_each() 
     network = ReleasedCUNet(ReleasedSizes()).eval()
     x_t = torch.zeros(1, 3, 64, 64)
 
-    inside = count_inside_solvers(network, x_t, T, "dispatch")
+    inside = count_inside_solvers(network, x_t, T, "dispatch", ode_use(network, x_t, T))
     (whole,) = count_macs(network, x_t, T, ["dispatch"])
 
     assert inside / 36 == pytest.approx(75.5e6, rel=1e-3)

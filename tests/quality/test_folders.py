@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tarfile
-import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from reference_fid import pytorch_fid_of_folders
 from torch import Tensor
 
 from bench.data.digits import load_digits
@@ -50,13 +50,11 @@ def test_equals_pytorch_fid_on_two_small_folders(
     tmp_path: Path, full_size_file: Path, full_size_state: dict[str, Tensor], pictures: Callable[..., Tensor]
 ) -> None:
     from pytorch_fid import inception
-    from pytorch_fid.fid_score import calculate_fid_given_paths
 
     a = write_images(tmp_path / "a", pictures(30, 32, seed=1))
     b = write_images(tmp_path / "b", pictures(25, 48, seed=2), "jpg")
-    with patch.object(inception, "load_state_dict_from_url", return_value=full_size_state), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the square root it calls
-        theirs = calculate_fid_given_paths([str(a), str(b)], 10, "cpu", 2048, num_workers=0)
+    with patch.object(inception, "load_state_dict_from_url", return_value=full_size_state):
+        theirs = pytorch_fid_of_folders([a, b])
 
     network = load_extractor("inception", weights=full_size_file, sha256=file_hash(full_size_file))
     found = fid_between(a, b, extractor=network)

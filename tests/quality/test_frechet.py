@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 import scipy.linalg
 from numpy.typing import NDArray
+from reference_fid import pytorch_fid_distance
 
 from bench.errors import MeasurementError, NonFiniteOutput
 from bench.quality.frechet import (
@@ -34,14 +33,6 @@ def feature_sets(n: int, m: int, d: int, seed: int = 0) -> tuple[Array, Array]:
     a = draw.standard_normal((n, d)) * spectrum
     b = (draw.standard_normal((m, d)) * spectrum) @ mixing + 0.2 * spectrum
     return a, b
-
-
-def pytorch_fid(a: Array, b: Array) -> float:
-    from pytorch_fid.fid_score import calculate_frechet_distance
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the square root it calls is deprecated
-        return float(calculate_frechet_distance(a.mean(0), np.cov(a, rowvar=False), b.mean(0), np.cov(b, rowvar=False)))
 
 
 def torch_fidelity(a: Array, b: Array) -> float:
@@ -72,7 +63,7 @@ def test_equals_pytorch_fid_and_torch_fidelity_on_the_same_features(n: int, d: i
 
         ours = all_three(a, b)
 
-        for theirs in (pytorch_fid(a, b), torch_fidelity(a, b)):
+        for theirs in (pytorch_fid_distance(a, b), torch_fidelity(a, b)):
             assert ours == pytest.approx((theirs,) * 3, rel=1e-6)
             if min(n, m) > d:
                 assert ours == pytest.approx((theirs,) * 3, rel=0, abs=1e-8)
@@ -93,7 +84,7 @@ def test_the_three_forms_agree_a_hundred_times_better_than_the_promise(n: int, d
 def test_equals_pytorch_fid_at_inception_width(n: int) -> None:
     a, b = feature_sets(n, 4096, 2048)
 
-    theirs = pytorch_fid(a, b)
+    theirs = pytorch_fid_distance(a, b)
 
     # Below full rank the square root of rounding noise adds some 1e-6 to theirs.
     assert all_three(a, b) == pytest.approx((theirs,) * 3, rel=1e-9 if n > 2048 else 1e-5)
