@@ -29,7 +29,7 @@ MAX_FILE_BYTES: Final = 64 * 2**20
 """Of one image file."""
 MAX_PICTURES: Final = 1_500_000
 """Of one folder, archive or sample file: their names and places are kept in memory, some 500 bytes each."""
-MAX_MEMORY_BYTES: Final = 3 * 2**28
+MAX_MEMORY_BYTES: Final = 2**29
 """Of a compressed tar's content: it can only be read from front to back, so its images are kept in memory."""
 MAX_EXPANSION: Final = 100
 """An archive may hold this many times its own size; images hardly compress, bombs reach a thousand and more."""

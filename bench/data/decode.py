@@ -34,7 +34,7 @@ MAX_PIXELS: Final = 2**26
 """Of one image before it is resized: 8192 x 8192."""
 FORMAT_PIXELS: Final[Mapping[str, int]] = {"WEBP": 2**25}
 """Of kinds whose decoder holds several copies."""
-SLOW_PIXELS: Final = 2**22
+SLOW_PIXELS: Final = 2**21
 """Of PGM and PPM files that Pillow decodes in Python: as text, or with an unusual maximum."""
 SLOW_DECODERS: Final = frozenset({"ppm", "ppm_plain"})
 

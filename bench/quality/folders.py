@@ -29,7 +29,7 @@ from bench.quality import recipe as recipes
 from bench.quality.extractors import Extractor, check_extractor, check_shape, features_of, load_extractor
 from bench.quality.frechet import FrechetDistance, check_comparable, frechet_distance
 from bench.quality.moments import Moments, RunningMoments, load_moments
-from bench.quality.preprocess import prepare
+from bench.quality.preprocess import prepare, prepare_levels
 from bench.quality.recipe import Dtype, FeatureRecipe, FidRecipe, RecipeName, feature_recipe, images_used, value_name
 
 CHUNK: Final = 64
@@ -196,6 +196,7 @@ class _SideReader:
         where = whereabouts(self._source.path, name)
         picture, losses = read_picture(self._source.read(name), where, self._mode)
         pixels = np.asarray(picture, np.uint8)
+        del picture  # of a large one both would not fit
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels
         self._check_size(name, where, pixels.shape)
         self.losses.update(losses)
@@ -219,7 +220,14 @@ class _SideReader:
 
     def _alone(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
         """One picture, prepared channel by channel: resizes know no other channel."""
-        return torch.cat([prepare(_unit(pixels[None, ..., [c]]), self._how) for c in range(pixels.shape[2])], dim=1)
+        channels = range(pixels.shape[2])
+        return torch.cat([prepare_levels(self._levels(pixels[..., c]), self._how) for c in channels], dim=1)
+
+    def _levels(self, channel: npt.NDArray[np.uint8]) -> Tensor:
+        """Levels [1, 1, H, W] of one channel, as `quantise` makes them of its images in [0, 1], without a copy."""
+        levels = torch.from_numpy(np.array(channel, np.float32))[None, None]
+        # Rounding gives bytes back exactly; a recipe that does not round keeps the error of the way there and back.
+        return levels.div_(255.0).mul_(255.0) if self._how.quantise == "none" else levels
 
 
 def _unit(levels: npt.NDArray[np.uint8]) -> Tensor:

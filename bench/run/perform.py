@@ -184,7 +184,7 @@ def plugin_files(visit: Visit) -> tuple[Path, ...]:
 
 
 def _noted(measurements: tuple[Measurement, ...], notes: tuple[str, ...]) -> tuple[Measurement, ...]:
-    """The measurements with what the data set says to readers of their numbers; what is no measurement is left as it is,
+    """The measurements with what the data set says to their readers; what is no measurement stays as it is,
     to be refused in its place."""
     return tuple(
         replace(each, warnings=(*each.warnings, *(note for note in notes if note not in each.warnings)))
