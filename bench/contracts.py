@@ -147,6 +147,20 @@ class Dataset(Protocol):
         ...
 
 
+@runtime_checkable
+class Noted(Protocol):
+    """A data set, or what is built on one, that has something to say to every reader of its numbers."""
+
+    def notes(self) -> tuple[str, ...]:
+        """Plain sentences: files that were left out, what of the others is lost. May read every image."""
+        ...
+
+
+def notes_of(data: object) -> tuple[str, ...]:
+    """The notes of a data set or subject, none where it has no such method."""
+    return data.notes() if isinstance(data, Noted) else ()
+
+
 Predict = Callable[["Tensor", int], "tuple[Tensor, Tensor]"]
 """(x_t, t) -> (pred_x0, eps): one network call, already converted from the network's own prediction."""
 StepNoise = Callable[[int], "Tensor"]

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.contracts import Dataset, Denoiser, Network, Observe, Restorer, Sampler, Scalar, StepNoise, Value
+from bench.contracts import Dataset, Denoiser, Network, Observe, Restorer, Sampler, Scalar, StepNoise, Value, notes_of
 from bench.diffusion.network_output import checked_output, watched_call
 from bench.diffusion.noise import NoiseStream, batch_noise, first_noise_hash
 from bench.diffusion.parameterization import to_x0_eps
@@ -225,6 +225,10 @@ class Subject:
             "tf32": bool(torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32),
             "first_noise.sha256": first_noise_hash(self.seed, self.denoiser.image_shape),
         }
+
+    def notes(self) -> tuple[str, ...]:
+        """What the data set says to every reader of a number that is made with it."""
+        return notes_of(self.data)
 
     def input_files(self) -> tuple[InputFile, ...]:
         """The checkpoint and the data files, with their hashes; each is read once per process while it does not change.

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, Literal
 
@@ -10,15 +14,21 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from bench.data.decode import Resize, bombs_refused, decode
+from bench.data.archives import whereabouts
+from bench.data.decode import LOSSES, Loss, Resize, bombs_refused, decode, loss_notes
 from bench.data.images import check_slice, fingerprint, scaled
+from bench.data.names import SUFFIXES_IN_WORDS, shown_name
 from bench.data.places import Split, folder_path
+from bench.data.remembered import remembered_text
 from bench.data.sources import FolderSource, ImageSource, open_source
 from bench.errors import BadData, ParamError
 
 MAX_IMAGE_SIZE: Final = 4096
 CACHE_BYTES: Final = 256 * 2**20
 """Decoded pixels kept for the next reading; images beyond it are decoded each time."""
+MAX_SURVEYED: Final = 10_000
+"""Images that are decoded only to count what their files lose."""
+LOSS_COUNTS: Final = r'\{("[a-z]+": \d+(, )?)+\}'
 MAX_LISTED_FILES: Final = 64
 """A folder with more files is watched through its fingerprint only: inputs stand in every record."""
 
@@ -39,6 +49,7 @@ class FileImages:
     labels: npt.NDArray[np.int64] | None = None
     """[N] class indices; None when the images have none."""
     _decoded: dict[str, npt.NDArray[np.uint8]] = field(default_factory=dict, init=False, repr=False)
+    _losses: dict[str, frozenset[Loss]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -57,12 +68,38 @@ class FileImages:
                 pixels[row] = self._pixels(name)
         return scaled(pixels)
 
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of a number must know of the files: which were left out, and what of the others is lost.
+
+        Of a small data set all images are looked at, and remembered; of a large one those that were read.
+        """
+        if len(self.names) <= MAX_SURVEYED:
+            key = sha256(f"losses 1\n{self.fingerprint}".encode()).hexdigest()
+            counts, images = json.loads(remembered_text(key, LOSS_COUNTS, self._survey)), len(self.names)
+        else:
+            counts, images = self._counts(), len(self._losses)
+        label = self.fingerprint.partition(":")[0]
+        return tuple(f"{label}: {note}" for note in (*self.source.notes, *loss_notes(counts, images)))
+
+    def _survey(self) -> str:
+        with bombs_refused():
+            for name in self.names:
+                if name not in self._losses:
+                    with suppress(BadData):  # said when the image is needed
+                        self._pixels(name)
+        return json.dumps(self._counts())
+
+    def _counts(self) -> dict[Loss, int]:
+        counts = Counter(loss for losses in self._losses.values() for loss in losses)
+        return {loss: counts[loss] for loss in LOSSES}
+
     def _pixels(self, name: str) -> npt.NDArray[np.uint8]:
         known = self._decoded.get(name)
         if known is not None:
             return known
-        where = f"{self.source.path}: {name}"
-        pixels = decode(self.source.read(name), where, self.image_size, self.channels, self.resize)
+        where = whereabouts(self.source.path, name)
+        content = self.source.read(name)
+        pixels, self._losses[name] = decode(content, where, self.image_size, self.channels, self.resize)
         if (len(self._decoded) + 1) * pixels.nbytes <= CACHE_BYTES:
             self._decoded[name] = pixels
         return pixels
@@ -75,10 +112,11 @@ def load_folder(
     resize: Resize = "center_crop",
     split: Split = "all",
 ) -> FileImages:
-    """Every PNG, JPEG, BMP and WebP image in a folder, zip or tar, recursively, sorted by name.
+    """Every picture in a folder, zip, tar or sample file, recursively, sorted by name.
 
     path: absolute, or relative to the working folder, or else to the data root. split: "train" and "test" read the
-    subfolder of that name only, "all" everything. Sizes and colours are treated as `decode` says.
+    subfolder of that name only, "all" everything. Which files are pictures, and what becomes of their pixels, is as
+    `bench fid` has it; sizes and colours are treated as `decode` says.
     Raises MissingData when nothing is there, BadData when it holds no usable images (a damaged image is noticed when
     it is first read, and named), and ParamError for an image_size outside 1..4096.
     """
@@ -117,18 +155,21 @@ def file_images(
 def names_of(source: ImageSource, split: Split) -> tuple[str, ...]:
     """The image names of a split: those under the top folder of its name. Raises BadData when there are none."""
     if not source.names:
-        raise BadData(f"{source.path}: no .png, .jpg, .jpeg, .bmp or .webp file in it; put images there")
+        more = "".join(f"; {note}" for note in source.notes)
+        raise BadData(f"{shown_name(source.path)}: no {SUFFIXES_IN_WORDS} file in it{more}; put images there")
     names = source.names if split == "all" else tuple(name for name in source.names if name.startswith(f"{split}/"))
     if not names:
         raise BadData(
-            f"{source.path}: no images under {split}/ (the first image is {source.names[0]}); "
+            f"{shown_name(source.path)}: no images under {split}/ (the first image is {shown_name(source.names[0])}); "
             f"make a folder {split!r} in it, or use split: all"
         )
     return names
 
 
 def _inputs(source: ImageSource) -> tuple[Path, ...]:
-    """A few images one by one; a large folder as one, which is then compared by names, sizes and times."""
+    """A few images one by one; a large folder, or one with names that JSON cannot hold, by its listing."""
     if not isinstance(source, FolderSource) or len(source.names) > MAX_LISTED_FILES:
+        return (source.path,)
+    if any("\udc80" <= character <= "\udcff" for name in source.names for character in name):
         return (source.path,)
     return tuple(source.path / name for name in source.names)

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Final, Literal
 
+from bench.data.names import shown_name
 from bench.downloads import ROOT_VARIABLE, by_hand, data_root
 from bench.errors import MissingData
 
@@ -95,11 +96,15 @@ def cifar10_place(root: Path) -> tuple[Literal["binary", "images"], Path]:
 
 def folder_path(path: str) -> Path:
     """The path from here, or, when there is nothing here, from the data root. Raises MissingData."""
-    here = Path(path).expanduser()
-    found = here if here.is_absolute() or here.exists() else data_root() / here
-    if not found.exists():
-        raise MissingData(f"{found}: no such folder or archive; put the images there, or correct the path")
-    return found
+    try:
+        here = Path(path).expanduser()
+        found = here if here.is_absolute() or here.exists() else data_root() / here
+        if found.exists():
+            return found
+    except (OSError, RuntimeError) as error:  # too long, not ours to look into, the home of nobody
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise MissingData(f"{shown_name(path)}: cannot be looked for: {reason}; correct the path") from error
+    raise MissingData(f"{shown_name(found)}: no such folder or archive; put the images there, or correct the path")
 
 
 def first_existing(name: str, root: Path, candidates: tuple[str, ...], put: str) -> Path:

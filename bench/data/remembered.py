@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+from bench.errors import SaveError
+from bench.files import read_regular, write_whole
+
+MAX_BYTES: Final = 4096
+"""Of one remembered text."""
 
 
 def remembered(key: str, compute: Callable[[], str]) -> str:
@@ -16,17 +22,19 @@ def remembered(key: str, compute: Callable[[], str]) -> str:
     key: hex digest of everything the result depends on. The cache is ~/.cache/denoiser-bench/hashes; where it cannot
     be read or written, the result is computed every time.
     """
+    return remembered_text(key, "[0-9a-f]{64}", compute)
+
+
+def remembered_text(key: str, pattern: str, compute: Callable[[], str]) -> str:
+    """As `remembered`, for a short ASCII text that the pattern matches."""
     path = _folder() / key
     with suppress(OSError, UnicodeDecodeError):
-        known = path.read_text(encoding="ascii")
-        if re.fullmatch("[0-9a-f]{64}", known):
-            return known
+        text = read_regular(path, MAX_BYTES).decode("ascii")
+        if re.fullmatch(pattern, text):
+            return text
     value = compute()
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{key}.{secrets.token_hex(4)}.partial")
-        partial.write_text(value, encoding="ascii")
-        partial.replace(path)
+    with suppress(SaveError):
+        write_whole(path, value)
     return value
 
 

@@ -5,7 +5,7 @@ Shape legend: B images, C channels, H x W pixels, d features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from bench.errors import MeasurementError, NonFiniteOutput, Unsupported
 from bench.quality import digits_cnn, inception, recipe
 from bench.quality.frechet import frechet_of_features
-from bench.quality.preprocess import prepare
+from bench.quality.preprocess import check_unit, prepare
 from bench.quality.recipe import Dtype, FeatureRecipe
 
 DTYPES: dict[Dtype, torch.dtype] = {
@@ -74,28 +74,53 @@ def load_extractor(
 def extract(extractor: Extractor, how: FeatureRecipe, images: Tensor) -> Tensor:
     """Features [B, d] float32 on the CPU of images [B, C, H, W] in [0, 1], in the recipe's batches.
 
-    The last batch is as small as it must be; none is dropped. Raises MeasurementError for images that the recipe
-    cannot take, NonFiniteOutput where a feature is not finite.
+    The last batch is as small as it must be; none is dropped. Raises MeasurementError for images that the recipe or the
+    network cannot take, NonFiniteOutput where a feature is not finite.
     """
-    if (how.extractor, how.extractor_sha256, how.dtype) != (extractor.name, extractor.sha256, extractor.dtype):
-        raise MeasurementError(
-            f"the recipe wants {how.extractor} {how.extractor_sha256[:12]} in {how.dtype}, the network at hand is "
-            f"{extractor.name} {extractor.sha256[:12]} in {extractor.dtype}"
-        )
+    check_extractor(extractor, how)
     if not len(images):
         return torch.empty(0, extractor.features)
-    features = torch.cat(list(_batches(extractor, how, images)))
+    check_unit(images)
+    check_shape(extractor.name, tuple(images.shape[1:]))
+    lows = range(0, len(images), how.batch)
+    return features_of(extractor, (prepare(images[low : low + how.batch].to(extractor.device), how) for low in lows))
+
+
+def features_of(extractor: Extractor, batches: Iterable[Tensor]) -> Tensor:
+    """Features [B, d] float32 on the CPU of prepared images, batch by batch. Raises NonFiniteOutput."""
+    with torch.inference_mode():
+        features = torch.cat(
+            [extractor.network(batch.to(extractor.device)).to("cpu", torch.float32) for batch in batches]
+        )
     if not bool(torch.isfinite(features).all()):
         bad = (~torch.isfinite(features).all(dim=1)).nonzero()
         raise NonFiniteOutput(f"{extractor.name} in {extractor.dtype}: features of image {int(bad[0])} are not finite")
     return features
 
 
-def _batches(extractor: Extractor, how: FeatureRecipe, images: Tensor) -> Iterator[Tensor]:
-    with torch.inference_mode():
-        for low in range(0, len(images), how.batch):
-            prepared = prepare(images[low : low + how.batch].to(extractor.device), how)
-            yield extractor.network(prepared).to("cpu", torch.float32)
+def check_extractor(extractor: Extractor, how: FeatureRecipe) -> None:
+    """Raise MeasurementError unless the recipe names this network."""
+    if (how.extractor, how.extractor_sha256, how.dtype) != (extractor.name, extractor.sha256, extractor.dtype):
+        raise MeasurementError(
+            f"the recipe wants {how.extractor} {how.extractor_sha256[:12]} in {how.dtype}, the network at hand is "
+            f"{extractor.name} {extractor.sha256[:12]} in {extractor.dtype}"
+        )
+
+
+def check_shape(name: recipe.Extractor, shape: tuple[int, ...]) -> None:
+    """Raise MeasurementError for images of a shape (C, H, W) that a network cannot judge."""
+    if name == "digits-cnn":
+        side = digits_cnn.IMAGE_SIZE
+        if shape != (1, side, side):
+            found = "x".join(map(str, shape))
+            raise MeasurementError(
+                f"digits-cnn judges 1x{side}x{side} digits only, and the images are {found}; use features: inception "
+                "(--features inception)"
+            )
+    elif shape[0] not in (1, 3):
+        raise MeasurementError(
+            f"{name} judges grey and RGB images; images of {shape[0]} channels are neither grey nor colour"
+        )
 
 
 def reduced_precision_pays(dtype: Dtype, device: torch.device) -> bool:

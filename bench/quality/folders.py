@@ -1,7 +1,8 @@
 """The distance between two folders of images, as pytorch-fid computes it: `bench fid A B`.
 
-A side is a folder or archive of images (recursively; PNG, JPEG, BMP, WebP), or an .npz of moments, ours or
-pytorch-fid's. Images are never resized before the recipe does it, so all of one side must have one size.
+A side is a folder or archive of images (recursively), a sample file, or an .npz of moments, ours or pytorch-fid's.
+Pictures are read as data sets read them: `bench.data.decode` has the rule. They are never resized before the recipe
+does it; one that resizes each picture by itself takes a side of several sizes, for the others it must have one.
 """
 
 from __future__ import annotations
@@ -10,27 +11,33 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from io import BytesIO
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor
 
 from bench.contracts import Scalar
-from bench.data.decode import DECODE_ERRORS, EIGHT_BIT_MODES, FORMATS, MAX_PIXELS, bombs_refused
-from bench.data.sources import ImageSource, open_source
+from bench.data.archives import whereabouts
+from bench.data.decode import Loss, Mode, bombs_refused, loss_notes, read_picture
+from bench.data.names import SUFFIXES_IN_WORDS, shown_name
+from bench.data.sources import ImageSource, holds_statistics, open_source
 from bench.errors import BadData, MeasurementError
 from bench.quality import recipe as recipes
-from bench.quality.extractors import Extractor, extract, load_extractor
+from bench.quality.extractors import Extractor, check_extractor, check_shape, features_of, load_extractor
 from bench.quality.frechet import FrechetDistance, check_comparable, frechet_distance
 from bench.quality.moments import Moments, RunningMoments, load_moments
+from bench.quality.preprocess import prepare, prepare_levels
 from bench.quality.recipe import Dtype, FeatureRecipe, FidRecipe, RecipeName, feature_recipe, images_used, value_name
 
 CHUNK: Final = 64
-"""Images decoded at a time."""
+"""Images whose features are added at a time."""
+LARGE: Final = 2**22
+"""Numbers in a picture that is prepared by itself, channel by channel: floats of a batch would fill the memory."""
+EACH_BY_ITSELF: Final = frozenset({"pil-bicubic"})
+"""Resizes defined for one picture, so that the pictures of a side may differ in size."""
 FEW_IMAGES: Final = 2048
 """Below it the bare name FID says nothing: the bias in n is larger than the differences it is used for."""
 LOSSY: Final = (".jpg", ".jpeg", ".webp")
@@ -83,14 +90,14 @@ def fid_between(
     """Fréchet distance of the images in `a` to the reference `b`; with the recipe `tf` pytorch-fid's number to 1e-3.
 
     extractor: a network that is loaded already. Raises UserError with a sentence, and the file's name where there is
-    one, for missing or unreadable files, mixed sizes, fewer than two images, images that are all one picture, and
-    statistics of another recipe; MissingWeights where the network is not there.
+    one, for missing or unreadable files, mixed sizes, pictures that the network cannot judge, fewer than two images,
+    images that are all one picture, and statistics of another recipe; MissingWeights where the network is not there.
     """
     network = extractor or load_extractor(features, dtype=dtype)
     try:
         return _between(a, b, recipe, network, on_progress)
     except MeasurementError as error:  # features without spread, or not finite: the images are to blame
-        raise BadData(f"{a} against {b}: {error}") from error
+        raise BadData(f"{shown_name(a)} against {shown_name(b)}: {error}") from error
 
 
 def _between(a: Path, b: Path, recipe: RecipeName, network: Extractor, on_progress: Progress) -> FolderDistance:
@@ -135,76 +142,110 @@ def read_side(
     limit: Callable[[int], int] = lambda n: n,
     on_progress: Progress = lambda path, done, total: None,
 ) -> Side:
-    """The moments of a folder, archive or statistics file. limit: of n images, how many to use; the first ones."""
-    if path.suffix == ".npz":
+    """The moments of a folder, archive, sample file or statistics file.
+
+    limit: of n images, how many to use; the first ones.
+    """
+    if holds_statistics(path):
         return _read_statistics(path)
-    source = open_source(path)
+    check_extractor(extractor, how)
+    source, label = open_source(path), shown_name(path)
     if len(source.names) < 2:
-        held = source.names[0] if source.names else "no .png, .jpg, .jpeg, .bmp or .webp file"
-        raise BadData(f"{path}: a distance needs at least 2 images, found {held}")
+        held = shown_name(source.names[0]) if source.names else f"no {SUFFIXES_IN_WORDS} file"
+        more = "".join(f"; {note}" for note in source.notes)
+        raise BadData(f"{label}: a distance needs at least 2 images, found {held}{more}")
     names = source.names[: limit(len(source.names))]
-    running, seen = RunningMoments(), Counter[str]()
-    mode: Literal["L", "RGB"] = "L" if how.extractor == "digits-cnn" else "RGB"
-    content = hashlib.sha256()
-    for images, hashes in _chunks(source, names, mode):
-        running.add(extract(extractor, how, images))
-        seen.update(hashes)
-        content.update("".join(hashes).encode())
-        on_progress(str(path), running.n, len(names))
-    if len(seen) == 1:
-        raise BadData(f"{path}: all {len(names)} images are the same picture, {names[0]}; nothing can be compared")
-    moments = running.result(how.extractor, how.fingerprint, str(path))
-    lossy = any(name.lower().endswith(LOSSY) for name in names)
-    return Side(moments, content.hexdigest()[:16], lossy, _copies(path, seen))
-
-
-def _chunks(
-    source: ImageSource, names: tuple[str, ...], mode: Literal["L", "RGB"]
-) -> Iterator[tuple[Tensor, list[str]]]:
-    """Images [b, C, H, W] in [0, 1], and the hash of each one's pixels."""
-    shape: tuple[int, ...] | None = None
+    running, side = RunningMoments(), _SideReader(source, how)
     with bombs_refused():
         for low in range(0, len(names), CHUNK):
-            pixels = []
-            for name in names[low : low + CHUNK]:
-                found = _decode(source.read(name), f"{source.path}: {name}", mode)
-                if shape is not None and found.shape != shape:
-                    raise BadData(
-                        f"{source.path}: {name}: {found.shape[1]}x{found.shape[0]} pixels, but {names[0]} has "
-                        f"{shape[1]}x{shape[0]}; all images of one side must have one size"
-                    )
-                shape = found.shape
-                pixels.append(found)
-            hashes = [hashlib.sha256(each.tobytes()).hexdigest()[:32] for each in pixels]
-            yield torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).to(torch.float32).div_(255.0), hashes
+            running.add(features_of(extractor, side.prepared(names[low : low + CHUNK])))
+            on_progress(str(path), running.n, len(names))
+    if len(side.copies) == 1:
+        first = shown_name(names[0])
+        raise BadData(f"{label}: all {len(names)} images are the same picture, {first}; nothing can be compared")
+    moments = running.result(how.extractor, how.fingerprint, label)
+    lossy = any(name.lower().endswith(LOSSY) for name in names)
+    notes = (*source.notes, *loss_notes(side.losses, len(names)), *_copies(side.copies))
+    return Side(moments, side.content.hexdigest()[:16], lossy, tuple(f"{label}: {note}" for note in notes))
 
 
-def _decode(content: bytes, where: str, mode: Literal["L", "RGB"]) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """Pixels [H, W, C]. Raises BadData naming the file."""
-    try:
-        with Image.open(BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise BadData(f"{where}: {image.width}x{image.height} pixels are more than {MAX_PIXELS}; shrink it")
-            if image.mode not in EIGHT_BIT_MODES:
-                raise BadData(f"{where}: pixels are of type {image.mode}, expected 8 bits a channel; convert it")
-            pixels = np.asarray(image.convert(mode), np.uint8)
-    except DECODE_ERRORS as error:
-        raise BadData(f"{where}: not a readable PNG, JPEG, BMP or WebP image: {error}; replace or remove it") from error
-    return pixels[..., None] if pixels.ndim == 2 else pixels
+class _SideReader:
+    """Decodes and prepares the pictures of one side, and counts what it meets."""
+
+    def __init__(self, source: ImageSource, how: FeatureRecipe) -> None:
+        self._source, self._how = source, how
+        self._mode: Mode = "L" if how.extractor == "digits-cnn" else "RGB"
+        self._first: tuple[str, tuple[int, ...]] | None = None
+        self.copies = Counter[str]()
+        """How often each picture was met, by a hash of its pixels."""
+        self.losses = Counter[Loss]()
+        self.content = hashlib.sha256()
+
+    def prepared(self, names: tuple[str, ...]) -> Iterator[Tensor]:
+        """Prepared batches [b, C, H, W]. Raises BadData naming the file that cannot be used."""
+        for low in range(0, len(names), self._how.batch):
+            pictures = [self._picture(name) for name in names[low : low + self._how.batch]]
+            levels = [picture for picture in pictures if isinstance(picture, np.ndarray)]
+            if len(levels) == len(pictures) and len({each.shape for each in levels}) == 1:
+                yield prepare(_unit(np.stack(levels)), self._how)
+            else:
+                yield torch.cat([self._alone(p) if isinstance(p, np.ndarray) else p for p in pictures])
+
+    def _picture(self, name: str) -> npt.NDArray[np.uint8] | Tensor:
+        """Levels [H, W, C], or, of a large picture, what the network takes of it."""
+        where = whereabouts(self._source.path, name)
+        picture, losses = read_picture(self._source.read(name), where, self._mode)
+        pixels = np.asarray(picture, np.uint8)
+        del picture  # of a large one both would not fit
+        pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+        self._check_size(name, where, pixels.shape)
+        self.losses.update(losses)
+        pixel_hash = hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()[:32]
+        self.copies[pixel_hash] += 1
+        self.content.update(pixel_hash.encode())
+        return self._alone(pixels) if pixels.size > LARGE else pixels
+
+    def _check_size(self, name: str, where: str, shape: tuple[int, ...]) -> None:
+        height, width, channels = shape
+        first, expected = self._first = self._first or (name, shape)
+        if shape != expected and self._how.resize not in EACH_BY_ITSELF:
+            raise BadData(
+                f"{where}: {width}x{height} pixels, but {shown_name(first)} has {expected[1]}x{expected[0]}; all "
+                "images of one side must have one size, except with the recipe clean"
+            )
+        try:
+            check_shape(self._how.extractor, (channels, height, width))
+        except MeasurementError as error:
+            raise BadData(f"{where}: {error}") from error
+
+    def _alone(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
+        """One picture, prepared channel by channel: resizes know no other channel."""
+        channels = range(pixels.shape[2])
+        return torch.cat([prepare_levels(self._levels(pixels[..., c]), self._how) for c in channels], dim=1)
+
+    def _levels(self, channel: npt.NDArray[np.uint8]) -> Tensor:
+        """Levels [1, 1, H, W] of one channel, as `quantise` makes them of its images in [0, 1], without a copy."""
+        levels = torch.from_numpy(np.array(channel, np.float32))[None, None]
+        # Rounding gives bytes back exactly; a recipe that does not round keeps the error of the way there and back.
+        return levels.div_(255.0).mul_(255.0) if self._how.quantise == "none" else levels
+
+
+def _unit(levels: npt.NDArray[np.uint8]) -> Tensor:
+    """Levels [b, H, W, C] as images [b, C, H, W] in [0, 1]."""
+    return torch.from_numpy(levels).permute(0, 3, 1, 2).to(torch.float32).div_(255.0)
 
 
 def _read_statistics(path: Path) -> Side:
     moments = load_moments(path)
-    unknown = f"{path}: statistics of unknown origin: nothing says how they were made, so nothing was checked"
+    label = shown_name(path)
+    unknown = f"{label}: statistics of unknown origin: nothing says how they were made, so nothing was checked"
     content = hashlib.sha256(moments.mu.tobytes() + moments.cov.tobytes()).hexdigest()[:16]
-    return Side(
-        replace(moments, source=moments.source or str(path)), content, None, () if moments.recipe else (unknown,)
-    )
+    return Side(replace(moments, source=moments.source or label), content, None, () if moments.recipe else (unknown,))
 
 
-def _copies(path: Path, seen: Mapping[str, int]) -> tuple[str, ...]:
+def _copies(seen: Mapping[str, int]) -> tuple[str, ...]:
     copies = sum(seen.values()) - len(seen)
-    return (f"{path}: {copies} of {sum(seen.values())} images are copies of others",) if copies else ()
+    return (f"{copies} of {sum(seen.values())} images are copies of others",) if copies else ()
 
 
 def _name(extractor: recipes.Extractor, images: int | None) -> str:

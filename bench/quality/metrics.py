@@ -15,10 +15,10 @@ from typing import Literal
 
 import torch
 
-from bench.contracts import Dataset, Measurement, Scalar
+from bench.contracts import Dataset, Measurement, Scalar, notes_of
 from bench.errors import MeasurementError, MissingData, ParamError, SaveError
 from bench.quality import recipe as recipes
-from bench.quality.extractors import PrecisionError, precision_error
+from bench.quality.extractors import PrecisionError, check_shape, precision_error
 from bench.quality.features import SHA256, WIDTH, FeatureSet, first_images, generated, real, shared_extractor
 from bench.quality.frechet import frechet_distance, frechet_to_moments
 from bench.quality.kid import kid
@@ -65,10 +65,7 @@ class Comparison:
             raise ParamError(f"images must be at least 2, got {choice.images}")
         self.data = data_split(subject, choice.reference)
         channels = subject.denoiser.image_shape[0]
-        if choice.features == "digits-cnn" and tuple(subject.denoiser.image_shape) != (1, 16, 16):
-            raise MeasurementError("digits-cnn judges 1x16x16 digits only; use features: inception for other images")
-        if channels not in (1, 3):
-            raise MeasurementError(f"images of {channels} channels are neither grey nor colour; no recipe takes them")
+        check_shape(choice.features, tuple(subject.denoiser.image_shape))
         self.how = feature_recipe(
             choice.recipe, choice.features, SHA256[choice.features], channels=channels, dtype=choice.dtype
         )
@@ -155,7 +152,7 @@ class Comparison:
             found.append(f"{self.images} of {self.choice.images} images, as recipe {self.choice.recipe} uses them")
         if self.precision is not None:
             found.append(self.precision.sentence)
-        return tuple(found)
+        return (*found, *notes_of(self.data))
 
 
 def data_split(subject: Subject, split: str) -> Dataset:

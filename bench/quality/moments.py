@@ -7,6 +7,8 @@ own mean, so that any split of the same features gives the same moments to about
 
 from __future__ import annotations
 
+import io
+import math
 import os
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -18,7 +20,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.errors import MeasurementError, NonFiniteOutput, SaveError, StoreError, UserError
+from bench.data.archives import ARCHIVE_ERRORS, check_method, exactly, opened_zip
+from bench.data.names import shown_name
+from bench.data.sample_file import NPY_ERRORS, array_members, read_header
+from bench.errors import BadData, MeasurementError, NonFiniteOutput, SaveError, StoreError, UserError
+from bench.files import open_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,8 +33,10 @@ Array: TypeAlias = NDArray[np.float64]
 
 BLOCK_ROWS = 1024
 """Rows converted to float64 at a time."""
-MAX_FEATURES = 16_384
-"""Widest features read from a file: a covariance of 2 GiB. A larger one is a mistake or an attack."""
+MAX_FEATURES = 4_096
+"""Widest features read from a file: a covariance of 128 MiB. A larger one is a mistake or an attack."""
+MAX_WORD_BYTES = 2**16
+"""Of a member that is no covariance: a name, a number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,38 +190,70 @@ def load_moments(path: Path) -> Moments:
     Raises UserError when the file is missing, StoreError when it is damaged, oversized, holds pickles or is no
     covariance.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such statistics file")
+    if not path.exists():
+        raise UserError(f"{shown_name(path)}: no such statistics file")
     try:
-        with zipfile.ZipFile(path) as archive:
-            largest = max((item.file_size for item in archive.infolist()), default=0)
-        if largest > MAX_FEATURES**2 * 8 + 4096:
-            raise StoreError(f"{path}: a member of {largest} bytes is no covariance of at most {MAX_FEATURES} features")
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files if name in _KEYS}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, MemoryError) as error:
-        raise StoreError(f"{path}: not a readable .npz of moments ({type(error).__name__}: {error})") from error
+        with open_regular(path) as file, opened_zip(path, file) as archive:
+            members = array_members(archive)
+            arrays = {name: _array(path, archive, members[name]) for name in sorted(_KEYS & set(members))}
+    except (*ARCHIVE_ERRORS, *NPY_ERRORS, BadData) as error:
+        reason = shown_name(f"{type(error).__name__}: {error}", longest=300)
+        raise StoreError(f"{shown_name(path)}: not a readable .npz of moments ({reason})") from error
     missing = {"mu", "sigma"} - set(arrays)
     if missing:
-        raise StoreError(f"{path}: no {' and no '.join(sorted(missing))} in it; expected mu [d] and sigma [d, d]")
+        raise StoreError(
+            f"{shown_name(path)}: no {' and no '.join(sorted(missing))} in it; expected mu [d] and sigma [d, d]"
+        )
     return _checked(path, arrays)
 
 
+def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
+    """One member, whole, so that the archive's check sum of it is looked at. Raises ValueError and others."""
+    numbers = member.filename in _NUMBERS
+    limit = MAX_FEATURES**2 * 8 + 4096 if numbers else MAX_WORD_BYTES
+    if member.file_size > limit:
+        kind = f"no covariance of at most {MAX_FEATURES} features" if numbers else f"more than {limit}"
+        raise StoreError(f"{shown_name(path)}: {shown_name(member.filename)} of {member.file_size} bytes is {kind}")
+    check_method(path, member)
+    with archive.open(member) as stream:
+        content = io.BytesIO(exactly(stream.read(member.file_size + 1), member.file_size))
+    header = read_header(content)
+    if header.dtype.hasobject:
+        raise ValueError("Object arrays are pickles, which are never loaded")
+    if math.prod(header.shape) * header.dtype.itemsize != member.file_size - content.tell():
+        raise ValueError(f"{member.filename} holds {header}, which is not what its {member.file_size} bytes are")
+    content.seek(0)
+    return np.asarray(np.lib.format.read_array(content, allow_pickle=False))
+
+
+_NUMBERS = {"mu.npy", "sigma.npy"}
 _KEYS = {"mu", "sigma", "n", "d", "dtype", "features", "recipe", "source"}
 
 
 def _checked(path: Path, arrays: dict[str, NDArray[Any]]) -> Moments:
+    label = shown_name(path)
     for name in ("mu", "sigma"):
         if arrays[name].dtype.kind != "f":
-            raise StoreError(f"{path}: {name} holds {arrays[name].dtype}, expected floating-point numbers")
-    mu, cov = arrays["mu"].astype(np.float64), arrays["sigma"].astype(np.float64)
+            raise StoreError(f"{label}: {name} holds {arrays[name].dtype}, expected floating-point numbers")
+    mu, cov = arrays["mu"].astype(np.float64, copy=False), arrays["sigma"].astype(np.float64, copy=False)
     if mu.ndim != 1 or cov.shape != (len(mu), len(mu)) or not len(mu):
-        raise StoreError(f"{path}: mu {mu.shape} and sigma {cov.shape} do not fit; expected [d] and [d, d]")
+        raise StoreError(f"{label}: mu {mu.shape} and sigma {cov.shape} do not fit; expected [d] and [d, d]")
     if not (np.isfinite(mu).all() and np.isfinite(cov).all()):
-        raise StoreError(f"{path}: the moments hold NaN or infinity")
-    scale = float(np.abs(cov).max())
-    if float(np.abs(cov - cov.T).max()) > 1e-5 * scale or float(np.diagonal(cov).min()) < -1e-6 * scale:
-        raise StoreError(f"{path}: sigma is not a covariance (not symmetric, or negative on its diagonal)")
-    words = {name: str(arrays[name]) if name in arrays else "" for name in ("features", "recipe", "source")}
-    n = int(arrays["n"]) if "n" in arrays and arrays["n"].shape == () else -1
-    return Moments(n if n > 0 else None, mu, cov, **words)
+        raise StoreError(f"{label}: the moments hold NaN or infinity")
+    scale = max(float(cov.max()), -float(cov.min()))
+    skewed = max(float(np.abs(row - column).max()) for row, column in zip(cov, cov.T, strict=True))
+    if skewed > 1e-5 * scale or float(np.diagonal(cov).min()) < -1e-6 * scale:
+        raise StoreError(f"{label}: sigma is not a covariance (not symmetric, or negative on its diagonal)")
+    words = {name: _word(arrays[name]) if name in arrays else "" for name in ("features", "recipe", "source")}
+    return Moments(_count(arrays.get("n")), mu, cov, **words)
+
+
+def _word(array: NDArray[Any]) -> str:
+    return shown_name(str(array)) if array.dtype.kind == "U" and array.shape == () else ""
+
+
+def _count(array: NDArray[Any] | None) -> int | None:
+    """n, where the file says it."""
+    if array is None or array.shape != () or array.dtype.kind not in "iu":
+        return None
+    return int(array) if array > 0 else None

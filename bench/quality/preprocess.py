@@ -29,7 +29,11 @@ def prepare(images: Tensor, recipe: FeatureRecipe) -> Tensor:
     Raises MeasurementError for images that are not finite, out of range, or of a channel count the recipe lacks.
     """
     check_unit(images)
-    levels = quantise(images, recipe.quantise)
+    return prepare_levels(quantise(images, recipe.quantise), recipe)
+
+
+def prepare_levels(levels: Tensor, recipe: FeatureRecipe) -> Tensor:
+    """What follows the rounding: levels [B, C, H, W] in 0..255 as the network takes them."""
     if recipe.grey_to_rgb == "repeat":
         levels = grey_to_rgb(levels)
     if recipe.resize == "torch-bilinear":

@@ -14,11 +14,11 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.contracts import Denoiser, Need, Scalar
+from bench.contracts import Denoiser, Measurement, Need, Scalar, notes_of
 from bench.errors import MeasurementError, OutOfMemory
 from bench.files import sync_folder
 from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS, Entry, check_params
@@ -133,6 +133,8 @@ class Performer:
         subject.claim_threads()
         with _no_garbage_collection(visit.spec.kind == "timing"):
             measurements = tuple(entry.factory(subject, visit.effort, **params))
+        if Need.DATA in visit.spec.needs:
+            measurements = _noted(measurements, notes_of(subject))
         around = Circumstances(
             self._run,
             started,
@@ -188,6 +190,17 @@ def plugin_files(visit: Visit) -> tuple[Path, ...]:
     modules = {entry.factory.__module__ for entry in entries}
     files = {getattr(sys.modules.get(name), "__file__", None) for name in modules if _top(name) not in OWN_PACKAGES}
     return tuple(sorted(Path(file) for file in files if file is not None))
+
+
+def _noted(measurements: tuple[Measurement, ...], notes: tuple[str, ...]) -> tuple[Measurement, ...]:
+    """The measurements with what the data set says to their readers; what is no measurement stays as it is,
+    to be refused in its place."""
+    return tuple(
+        replace(each, warnings=(*each.warnings, *(note for note in notes if note not in each.warnings)))
+        if isinstance(each, Measurement)
+        else each
+        for each in measurements
+    )
 
 
 def _secure(artifact: Path) -> None:

@@ -108,4 +108,4 @@ def _describe_folder(folder: Path, most: float = inf) -> InputFile:
         stat = path.stat()
         lines.append(f"{path.relative_to(folder).as_posix()} {stat.st_size} {stat.st_mtime_ns}")
         newest, size = max(newest, stat.st_mtime_ns), size + stat.st_size
-    return InputFile(portable(folder), size, newest, sha256("\n".join(lines).encode()).hexdigest())
+    return InputFile(portable(folder), size, newest, sha256(os.fsencode("\n".join(lines))).hexdigest())

@@ -185,11 +185,17 @@ def test_a_truncated_picture_is_named(tmp_path: Path) -> None:
     refused(tmp_path, BadData, r"00004\.png: not a readable")
 
 
-def test_sixteen_bit_pixels_are_named(tmp_path: Path) -> None:
-    write_digits(tmp_path / "bad", 0, 5)
-    Image.fromarray(np.zeros((16, 16), np.uint16)).save(tmp_path / "bad" / "deep.png")
+def test_sixteen_bit_pixels_are_cut_as_pillow_cuts_them_and_counted(tmp_path: Path) -> None:
+    a, b = write_digits(tmp_path / "a", 0, 40), write_digits(tmp_path / "b", 40, 100)
+    Image.fromarray(np.full((16, 16), 256, np.uint16)).save(a / "deep.png")
+    cut = digits_distance(a, b)
+    Image.new("L", (16, 16), 255).save(a / "deep.png")
 
-    refused(tmp_path, BadData, r"deep\.png: pixels are of type I")
+    assert cut.value == digits_distance(a, b).value
+    assert cut.warnings == (
+        f"{a}: 1 of 41 images are of more than 8 bits a channel; as in pytorch-fid, levels outside of 0..255 were cut: "
+        "save 8 bits",
+    )
 
 
 def test_too_few_images_are_refused(tmp_path: Path) -> None:
