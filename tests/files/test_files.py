@@ -294,3 +294,40 @@ def test_the_hash_is_sha256(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc")
 
     assert file_hash(tmp_path / "file") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize("name", ["open", "fsync", "link", "rename"])
+@pytest.mark.parametrize("number", [28, 5, 122, 30])
+def test_every_call_that_fails_leaves_the_old_file_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
+) -> None:
+    (tmp_path / "page.html").write_text("old")
+    real = getattr(os, name)
+    calls = 0
+
+    def failing(at: int) -> Callable[..., object]:
+        def call(*arguments: object, **names: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                raise OSError(number, os.strerror(number))
+            return real(*arguments, **names)
+
+        return call
+
+    for at in range(1, 10):
+        calls = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, failing(at))
+            try:
+                write_whole(tmp_path / "page.html", "new")
+            except SaveError as error:
+                assert os.strerror(number) in str(error)
+        assert (tmp_path / "page.html").read_text() in ("old", "new")
+        assert names(tmp_path) == ["page.html"]
+        if calls < at:
+            break
+        (tmp_path / "page.html").write_text("old")
+
+    assert calls < at
+    assert (tmp_path / "page.html").read_text() == "new"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from bench.data.digits import load_digits
-from bench.errors import BadCheckpoint, MeasurementError, MissingWeights, ParamError, SuiteError
+from bench.errors import BadCheckpoint, MeasurementError, MissingWeights, ParamError, SaveError, SuiteError
 from bench.files import file_hash
 from bench.passport import read_passport
 from bench.quality.classifier_recipe import ClassifierRecipe, parse_classifier
@@ -19,6 +20,7 @@ from bench.quality.digits_cnn import (
     SHA256,
     DigitsCnn,
     Epoch,
+    TrainedCnn,
     accuracy,
     load_digits_cnn,
     make_digits_cnn,
@@ -186,6 +188,27 @@ def test_mistakes_in_the_recipe_stand_at_their_lines() -> None:
         parse_classifier(text.replace("epochs: 40", "epoch: 40"), "r.yaml")
     with pytest.raises(SuiteError, match=r"r\.yaml:6:11: held_out: .*takes no parameter 'spilt'"):
         parse_classifier(text.replace("split: test", "spilt: test"), "r.yaml")
+
+
+@pytest.mark.parametrize("name", ["small.safetensors", "small.json"])
+def test_a_disk_that_takes_no_weights_or_no_passport_is_a_save_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    import bench.files
+
+    give_name = bench.files._give_name
+
+    def full(folder: int, descriptor: int, temporary: str, final: str) -> None:
+        if final == name:
+            raise OSError(28, "No space left on device")
+        give_name(folder, descriptor, temporary, final)
+
+    trained = TrainedCnn(DigitsCnn(), 0.99, ((1, 0.5),), 1, 0.1)
+    monkeypatch.setattr(bench.files, "_give_name", full)
+
+    with pytest.raises(SaveError, match=rf"{re.escape(name)}: cannot be written: No space left on device"):
+        write_digits_cnn(trained, tmp_path / "small.safetensors", TEST, shipped_recipe(), "small.yaml")
+    assert not (tmp_path / name).exists()
 
 
 @pytest.mark.slow
