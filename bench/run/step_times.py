@@ -27,6 +27,8 @@ METRIC = "step_time"
 SAME_MACHINE = ("cpu", "logical_cores", "cpu_quota", "gpu")
 """Facts that must agree."""
 SAME_CONDITIONS = ("device", "dtype", "threads", "compile", "memory_format")
+LONGEST_CALL_S = 1e6
+"""What took longer, or no time at all, was not a call."""
 MOST_RUNS = 100
 """The newest ones are looked at."""
 
@@ -115,10 +117,10 @@ def _times_of(run: Path) -> Iterator[tuple[Network, StepTimes]]:
         warned = 2 * sum(bool(record.warnings) for record in records) > len(records)
         for record in records:
             stage = record.at.get("stage")
-            if isinstance(stage, int):
+            if isinstance(stage, int) and all(0 < value < LONGEST_CALL_S for value in record.values):
                 values.setdefault(stage, []).extend(record.values)
         batch = records[0].conditions.get("batch_size")
-        if values and isinstance(batch, int) and "model" in records[0].factors:
+        if values and isinstance(batch, int) and batch > 0 and "model" in records[0].factors:
             whole = {stage: tuple(found) for stage, found in sorted(values.items())}
             yield network_of(records[0].factors, records[0].conditions), StepTimes(run, batch, whole, warned)
 

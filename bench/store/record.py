@@ -143,9 +143,9 @@ _scalars = fields.mapping(fields.scalar)
 _INPUT_FILE: Mapping[str, Field] = {"path": _name, "size": _count, "mtime_ns": _whole, "sha256": _text}
 RECORD: Mapping[str, Field] = {
     "schema": _whole,
-    "run": _name,
+    "run": _text,
     "cell": _name,
-    "suite": _name,
+    "suite": _text,
     "factors": _scalars,
     "conditions": _scalars,
     "metric": _name,
@@ -165,7 +165,7 @@ RECORD: Mapping[str, Field] = {
     "started": _text,
     "duration_s": fields.number,
     "artifact": fields.optional(fields.artifact),
-    "reused": fields.optional(_name),
+    "reused": fields.optional(_text),
     "siblings": fields.whole(1),
 }
 """What stands in every line, in its order, besides the checksum."""

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+import bench
 from bench.cli import main
-from bench.errors import ExitCode
+from bench.errors import ExitCode, StoreError
 from bench.registry import load_builtins, metric_spec
 from bench.run.outcome import Circumstances, missed
 from bench.run.schedule import Visit
@@ -109,6 +110,7 @@ def bad(good: Path, tmp_path: Path) -> Path:
 def ask(good: Path, bad: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[[], Iterator[Answer]]:
     """Exit code and all words of every verb on the spoiled folder."""
     cell = next(records()).cell
+    (tmp_path / "tiny.yaml").write_text(SUITE)
 
     def answers() -> Iterator[Answer]:
         for words in (
@@ -117,6 +119,7 @@ def ask(good: Path, bad: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
             ("check", bad),
             ("why", cell, "--results", tmp_path / "bad"),
             ("diff", good, bad),
+            ("plan", tmp_path / "tiny.yaml", "--results", tmp_path / "bad"),
         ):
             code = main([str(word) for word in words])
             printed = capsys.readouterr()
@@ -175,6 +178,13 @@ def test_every_field_with_anything_in_it_ends_in_a_sentence(bad: Path, ask: Call
     judge(bad, ask, spoiled(copy.deepcopy(rows), top))
 
 
+def test_python_is_told_in_a_sentence_too(bad: Path) -> None:
+    write(bad, [as_data(record) for record in records()], {**asdict(head()), "machine": 0})
+
+    with pytest.raises(StoreError, match=r"run\.json: damaged: machine is 0, expected an object"):
+        bench.load(bad)
+
+
 def test_names_of_files_that_are_not_utf_8_are_shown_everywhere(bad: Path, ask: Callable[[], Iterator[Answer]]) -> None:
     odd = os.fsdecode(b"caf\xe9")
     rows = [as_data(record) for record in records()]
@@ -198,7 +208,7 @@ def test_a_run_whose_command_is_null_does_not_wait_for_words_from_the_terminal(
     monkeypatch.setattr("sys.stdin", Terminal())
     write(bad, [as_data(record) for record in records()], {**asdict(head()), "command": None})
 
-    assert [code for code, _ in ask()] == [2, 2, 2, 2, 2]
+    assert [code for code, _ in ask()] == [2, 2, 2, 2, 2, 0]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +219,7 @@ def test_a_run_with_a_command_or_a_path_that_is_none_is_read(
 ) -> None:
     write(bad, [as_data(record) for record in records()], {**asdict(head()), **change})
 
-    assert [code for code, _ in ask()] == [0, 0, 0, 0, 0]
+    assert [code for code, _ in ask()] == [0, 0, 0, 0, 0, 0]
 
 
 def test_the_suite_that_a_run_names_is_not_read_from_a_pipe(

@@ -219,6 +219,21 @@ def test_damaged_runs_and_lines_are_passed_over(tmp_path: Path) -> None:
     assert found(tmp_path, [drawing()]).drawing_s == pytest.approx(64 * 5.0)
 
 
+@pytest.mark.parametrize("batch", [0, -4, None, "8"])
+def test_times_of_batches_that_cannot_be_are_passed_over(tmp_path: Path, batch: object) -> None:
+    cell = drawing()
+    put(tmp_path, cell, conditions={**cell.conditions.model_dump(), "batch_size": batch})
+
+    assert found(tmp_path, [cell]).sources == ()
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 1e149])
+def test_times_that_cannot_be_are_passed_over(tmp_path: Path, seconds: float) -> None:
+    put(tmp_path, drawing(), dict.fromkeys(SECONDS, seconds))
+
+    assert found(tmp_path, [drawing()]).sources == ()
+
+
 def test_results_kept_one_folder_deeper_are_found(tmp_path: Path) -> None:
     put(tmp_path / "published", drawing())
 

@@ -61,7 +61,7 @@ WRONG: list[tuple[str, object, str]] = [
     ("schema", 0, "schema is 0, expected a whole number from 1"),
     ("schema", True, "schema is true"),
     ("schema", "1", "schema is '1'"),
-    ("run", "", "run is '', expected text of 1 to"),
+    ("metric", "", "metric is '', expected text of 1 to"),
     ("run", 5, "run is 5"),
     ("cell", [], "cell is a list of 0, expected text"),
     ("cell", "\ud800", "text without halves of surrogate pairs"),
