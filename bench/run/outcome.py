@@ -57,12 +57,13 @@ def measured(visit: Visit, measurements: Iterable[Measurement], around: Circumst
     found = tuple(_checked(visit, each) for each in measurements)
     if not found:
         raise MeasurementError(f"{visit.metric.name} gave no measurement; a metric must give a value or raise")
-    first_at: dict[AddressKey, Mapping[str, Scalar]] = {}
+    addresses: list[tuple[AddressKey, dict[str, Scalar]]] = []
     for each in found:
-        key = address_key(visit.spec.address(each.at))
-        if key in first_at:
-            raise MeasurementError(_one_address(visit, first_at[key], each.at))
-        first_at[key] = each.at
+        key, at = address_key(visit.spec.address(each.at)), dict(each.at)
+        twin = next((other for address, other in addresses if address == key or other == at), None)
+        if twin is not None:
+            raise MeasurementError(_one_address(visit, twin, at))
+        addresses.append((key, at))
     records = tuple(
         _record(
             visit,
@@ -142,7 +143,7 @@ def one_line(text: str) -> str:
 def _one_address(visit: Visit, first: Mapping[str, Scalar], second: Mapping[str, Scalar]) -> str:
     """The sentence for two measurements that no reader could tell apart."""
     name, spec = visit.metric.name, visit.spec
-    if address_key(first) == address_key(second):
+    if first == second:  # also 1 and true, which a file of records does not tell apart
         return (
             f"{name} gave two measurements at {dict(second)}; each needs its own: a key of `at` that tells it from the "
             "others, such as {'timestep': t}"

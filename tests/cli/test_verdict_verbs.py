@@ -33,7 +33,8 @@ WriteRun = Callable[..., Path]
 
 def record(cell: str = "tiny/a", value: float = 100.0, **more: object) -> Record:
     found = Record(
-        schema=1, run="", cell=cell, suite="tiny", factors={"model": cell}, conditions={"device": "cpu"},
+        schema=1, run="20261120-101500-ab12cd", cell=cell, suite="tiny", factors={"model": cell},
+        conditions={"device": "cpu"},
         metric="parameters", metric_params={}, unit="count", at={}, part="", values=(value,), nfe=None,
         status=Status.OK, reason=None, warnings=(), subject={}, inputs=(), effort={}, seed=0,
         started="2026-11-20T10:15:00Z", duration_s=1.0, artifact=None,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bench.contracts import Measurement
+from bench.contracts import Measurement, Scalar
 from bench.errors import (
     BadCheckpoint,
     MeasurementError,
@@ -84,6 +84,33 @@ def test_records_of_one_visit_know_how_many_they_are(visit: Visit) -> None:
     found = measured(visit, [Measurement("fake-stages", "s", (1.0,), {"stage": n}) for n in range(3)], AROUND)
 
     assert [record.siblings for record in found] == [3, 3, 3]
+
+
+def test_all_of_at_tells_measurements_apart_where_a_metric_declares_nothing(visit: Visit) -> None:
+    found = [Measurement("fake-stages", "s", (1.0,), {"stage": 0, "timestep": t, "n": t}) for t in (10, 500)]
+
+    assert [record.at["timestep"] for record in measured(visit, found, AROUND)] == [10, 500]
+
+
+@pytest.mark.parametrize("at", [{"stage": 1}, {"stage": True}, {"stage": 1.0}])
+def test_two_measurements_at_one_address_are_refused_and_the_sentence_says_what_to_do(
+    visit: Visit, at: dict[str, Scalar]
+) -> None:
+    found = [Measurement("fake-stages", "s", (1.0,), each) for each in ({"stage": 1}, at)]
+
+    with pytest.raises(MeasurementError, match=r"two measurements at .*; each needs its own: a key of `at` that tells"):
+        measured(visit, found, AROUND)
+
+
+@pytest.mark.parametrize(("declared", "word"), [("recipe", "recipe"), ("facts", "facts")])
+def test_measurements_that_differ_only_in_what_is_declared_are_refused_by_its_name(
+    visit: Visit, declared: str, word: str
+) -> None:
+    spec = replace(visit.spec, **{declared: frozenset({"n"})})
+    found = [Measurement("fake-stages", "s", (1.0,), {"stage": 0, "n": n}) for n in (500, 1000)]
+
+    with pytest.raises(MeasurementError, match=rf"differ only in 'n' of `at`, which it is registered with as {word}"):
+        measured(replace(visit, spec=spec), found, AROUND)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
-from bench.store.attempts import Key, attempts, current, key_of, params_text
+from bench.store.attempts import Key, attempts, current, cut, key_of, params_text
 from bench.store.record import Record, Status
 
 MakeRecord = Callable[..., Record]
@@ -88,3 +88,12 @@ def test_key_does_not_depend_on_the_order_of_arguments(record: MakeRecord) -> No
 
     assert key_of(one) == key_of(other) == Key(one.cell, "latency", '{"a":1,"b":[1,2]}', "")
     assert params_text({}) == "{}"
+
+
+def test_what_no_whole_attempt_is_there_of_is_cut(record: MakeRecord) -> None:
+    whole = [record(at={"stage": stage}, siblings=2, started="a") for stage in range(2)]
+    half = record(at={"stage": 0}, siblings=2, started="b")
+    other = record(part="p9r9", at={"stage": 0}, siblings=2)
+
+    assert cut([*whole, half]) == cut([half, *whole]) == ()
+    assert [attempt.records for attempt in cut([*whole, half, other])] == [(other,)]
