@@ -70,8 +70,9 @@ class SampleSource:
         self._stream: IO[bytes] | None = None
         self._next = 0
         with damage_named(path):
-            header = read_header(self._opened())
-        self._check(header, size)
+            stream = self._opened()
+            header, begin = read_header(stream), stream.tell()
+        self._check(header, size - begin)
         self._count, self._height, self._width, self._channels = header.shape
         self._verified = self._archive is None
         digits = len(str(max(0, self._count - 1)))
@@ -144,8 +145,8 @@ class SampleSource:
                 f"{array}: more than the {MAX_PICTURES:,} pictures of {MAX_PIXELS:,} pixels that are read; divide it"
             )
         body = math.prod(shape)
-        if not body < size <= body + 2**16:
-            raise BadData(f"{array}, so {body:,} bytes and a header, but has {size:,} bytes; copy it again")
+        if size != body:
+            raise BadData(f"{array}, so {body:,} bytes, but {size:,} follow its header; copy it again")
 
     def _verify(self) -> None:
         """Read the member once to its end, where the archive keeps its check sum."""
