@@ -23,7 +23,7 @@ from bench.diffusion.restoring import RestorerNetwork
 from bench.diffusion.samplers import CLEAN
 from bench.errors import MeasurementError, NonFiniteOutput, ParamError, Unsupported
 from bench.quality import digits_cnn, perceptual, similarity
-from bench.quality.generate import samples_identity
+from bench.quality.generate import FLOAT32, samples_identity
 from bench.quality.preprocess import to_unit
 from bench.quality.score_names import ScoreName
 from bench.quality.scores import prepare_score
@@ -192,9 +192,10 @@ def _part(
     subject: Subject, stage: Stage, low: int, high: int, scores: tuple[ScoreName, ...], *, wanted: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Curves [N, 2, S, wanted] and noisy scores [S, wanted] of the chunk low..high-1, from the cache or walked now."""
-    kept = stage.read(_part_name(low), "curves")
-    table = kept["curves"] if kept is not None and kept["curves"].shape[3] == high - low else None
-    if table is None:
+    shape = (1 + len(called_timesteps(subject)), len(ITERATES), len(scores), high - low)
+    part = stage.read(_part_name(low), "curves", max_bytes=math.prod(shape) * FLOAT32.itemsize)
+    table = None if part is None else part["curves"]
+    if table is None or (table.dtype, table.shape) != (FLOAT32, shape) or not np.isfinite(table).all():
         table = _walk(subject, low, high, scores)
         stage.write(_part_name(low), {"curves": table})
     return table[1:, :, :, :wanted], table[0, 0, :, :wanted]

@@ -9,6 +9,7 @@ Shape legend: B images, C channels, H x W pixels, as the sampler leaves them: fl
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -33,6 +34,7 @@ ENGINE = 1
 SMALL_IMAGE = 1024
 """Elements of an image up to which a whole shard is drawn at once; larger ones by 8, to suit a processor's cache."""
 HASH_CHARS = 32
+FLOAT32 = np.dtype("<f4")
 WALK = ("bench.diffusion", "bench.subject")
 """Our own code that a sample goes through."""
 
@@ -57,13 +59,29 @@ class Samples:
 
     def shard(self, low: int) -> Shard:
         """Images low..low+63; low is a multiple of 64. Raises NonFiniteOutput naming the image."""
-        kept = self.stage.read(shard_name(low), "images", "hashes")
-        if kept is not None and len(kept["images"]) == len(kept["hashes"]) == SHARD:
-            return Shard(low, torch.from_numpy(kept["images"]), tuple(map(str, kept["hashes"])))
+        shard = self.cached(low)
+        if shard is not None:
+            return shard
         images = _draw(self.subject, low)
         hashes = image_hashes(images)
         self.stage.write(shard_name(low), {"images": images, "hashes": np.array(hashes)})
         return Shard(low, torch.from_numpy(images), hashes)
+
+    def cached(self, low: int) -> Shard | None:
+        """The same where it was drawn before and is what was drawn, image by image; None otherwise."""
+        shape = (SHARD, *self.subject.denoiser.image_shape)
+        text = np.dtype(f"<U{HASH_CHARS}")
+        size = math.prod(shape) * FLOAT32.itemsize + SHARD * text.itemsize
+        part = self.stage.read(shard_name(low), "images", "hashes", max_bytes=size)
+        if part is None:
+            return None
+        images, hashes = part["images"], part["hashes"]
+        if (images.dtype, images.shape, hashes.dtype, hashes.shape) != (FLOAT32, shape, text, (SHARD,)):
+            return None
+        true_hashes = image_hashes(images)
+        if tuple(hashes.tolist()) != true_hashes or not np.isfinite(images).all():
+            return None
+        return Shard(low, torch.from_numpy(images), true_hashes)
 
     def first(self, count: int) -> Iterator[Shard]:
         """The first `count` samples, shard by shard; the last shard is drawn whole and cut."""

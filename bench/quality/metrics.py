@@ -16,7 +16,8 @@ from typing import Literal
 import torch
 
 from bench.contracts import Dataset, Measurement, Scalar
-from bench.errors import MeasurementError, MissingData, ParamError, SaveError
+from bench.errors import MeasurementError, MissingData, ParamError
+from bench.files import own_folder, write_whole
 from bench.quality import recipe as recipes
 from bench.quality.extractors import PrecisionError, precision_error
 from bench.quality.features import SHA256, WIDTH, FeatureSet, first_images, generated, real, shared_extractor
@@ -287,13 +288,8 @@ def write_facts(compared: Comparison, metric: str, facts: Mapping[str, Scalar]) 
     recipe = compared.recipe
     cell = compared.subject.cell
     name = f"artifacts/{metric}-{digest([cell.id if cell else '', recipe.fingerprint])}.json"
-    path = compared.subject.workspace.run_dir / name
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            json.dumps({"recipe": recipe.facts(), **facts, "torch": torch.__version__}, indent=1, allow_nan=False),
-            encoding="utf-8",
-        )
-    except OSError as error:
-        raise SaveError(f"{path}: cannot be written: {error.strerror or error}") from error
+    text = json.dumps({"recipe": recipe.facts(), **facts, "torch": torch.__version__}, indent=1, allow_nan=False)
+    run_dir = compared.subject.workspace.run_dir
+    own_folder(run_dir, "artifacts")
+    write_whole(run_dir / name, text)
     return name

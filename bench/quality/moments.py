@@ -7,18 +7,17 @@ own mean, so that any split of the same features gives the same moments to about
 
 from __future__ import annotations
 
-import os
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.errors import MeasurementError, NonFiniteOutput, SaveError, StoreError, UserError
+from bench.errors import MeasurementError, NonFiniteOutput, StoreError, UserError
+from bench.quality.arrays import Arrays, read_arrays, write_arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,8 +26,8 @@ Array: TypeAlias = NDArray[np.float64]
 
 BLOCK_ROWS = 1024
 """Rows converted to float64 at a time."""
-MAX_FEATURES = 16_384
-"""Widest features read from a file: a covariance of 2 GiB. A larger one is a mistake or an attack."""
+MAX_FEATURES = 4096
+"""Widest features read from a file: a covariance of 128 MiB. A larger one is a mistake or an attack."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +148,11 @@ def save_moments(path: Path, moments: Moments) -> None:
 
     Raises SaveError when the disk does not take it.
     """
+    write_arrays(path, moments_to_arrays(moments))
+
+
+def moments_to_arrays(moments: Moments) -> Arrays:
+    """What `save_moments` writes."""
     arrays = {
         "mu": moments.mu,
         "sigma": moments.cov,
@@ -159,61 +163,51 @@ def save_moments(path: Path, moments: Moments) -> None:
         "recipe": np.str_(moments.recipe),
         "source": np.str_(moments.source),
     }
-    write_arrays(path, {name: np.asarray(value) for name, value in arrays.items()})
-
-
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write an .npz, whole or not at all. Raises SaveError when the disk does not take it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise SaveError(f"{path}: cannot be saved: {error.strerror or error}") from error
+    return {name: np.asarray(value) for name, value in arrays.items()}
 
 
 def load_moments(path: Path) -> Moments:
     """Moments from an .npz, ours or pytorch-fid's (which does not say n).
 
-    Raises UserError when the file is missing, StoreError when it is damaged, oversized, holds pickles or is no
-    covariance.
+    Raises UserError when the file is missing, StoreError when it is damaged, of more than MAX_FEATURES features, holds
+    pickles or is no covariance.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such statistics file")
     try:
-        with zipfile.ZipFile(path) as archive:
-            largest = max((item.file_size for item in archive.infolist()), default=0)
-        if largest > MAX_FEATURES**2 * 8 + 4096:
-            raise StoreError(f"{path}: a member of {largest} bytes is no covariance of at most {MAX_FEATURES} features")
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in data.files if name in _KEYS}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, MemoryError) as error:
-        raise StoreError(f"{path}: not a readable .npz of moments ({type(error).__name__}: {error})") from error
+        arrays = read_arrays(path, max_bytes=MAX_FEATURES**2 * 8, names=_KEYS)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such statistics file") from error
+    try:
+        return moments_from_arrays(arrays)
+    except StoreError as error:
+        raise StoreError(f"{path}: {error}") from error
+
+
+def moments_from_arrays(arrays: Arrays) -> Moments:
+    """The moments that `moments_to_arrays` gave, or pytorch-fid wrote. Raises StoreError when they are none."""
     missing = {"mu", "sigma"} - set(arrays)
     if missing:
-        raise StoreError(f"{path}: no {' and no '.join(sorted(missing))} in it; expected mu [d] and sigma [d, d]")
-    return _checked(path, arrays)
+        raise StoreError(f"no {' and no '.join(sorted(missing))} in it; expected mu [d] and sigma [d, d]")
+    return _checked(arrays)
 
 
 _KEYS = {"mu", "sigma", "n", "d", "dtype", "features", "recipe", "source"}
 
 
-def _checked(path: Path, arrays: dict[str, NDArray[Any]]) -> Moments:
+def _checked(arrays: Arrays) -> Moments:
     for name in ("mu", "sigma"):
         if arrays[name].dtype.kind != "f":
-            raise StoreError(f"{path}: {name} holds {arrays[name].dtype}, expected floating-point numbers")
-    mu, cov = arrays["mu"].astype(np.float64), arrays["sigma"].astype(np.float64)
-    if mu.ndim != 1 or cov.shape != (len(mu), len(mu)) or not len(mu):
-        raise StoreError(f"{path}: mu {mu.shape} and sigma {cov.shape} do not fit; expected [d] and [d, d]")
+            raise StoreError(f"{name} holds {arrays[name].dtype}, expected floating-point numbers")
+    mu, cov = arrays["mu"].astype(np.float64, copy=False), arrays["sigma"].astype(np.float64, copy=False)
+    if mu.ndim != 1 or cov.shape != (len(mu), len(mu)) or not 0 < len(mu) <= MAX_FEATURES:
+        raise StoreError(
+            f"mu {mu.shape} and sigma {cov.shape} do not fit; expected [d] and [d, d], d at most {MAX_FEATURES}"
+        )
     if not (np.isfinite(mu).all() and np.isfinite(cov).all()):
-        raise StoreError(f"{path}: the moments hold NaN or infinity")
+        raise StoreError("the moments hold NaN or infinity")
     scale = float(np.abs(cov).max())
     if float(np.abs(cov - cov.T).max()) > 1e-5 * scale or float(np.diagonal(cov).min()) < -1e-6 * scale:
-        raise StoreError(f"{path}: sigma is not a covariance (not symmetric, or negative on its diagonal)")
+        raise StoreError("sigma is not a covariance (not symmetric, or negative on its diagonal)")
     words = {name: str(arrays[name]) if name in arrays else "" for name in ("features", "recipe", "source")}
-    n = int(arrays["n"]) if "n" in arrays and arrays["n"].shape == () else -1
-    return Moments(n if n > 0 else None, mu, cov, **words)
+    n = arrays.get("n")
+    count = int(n) if n is not None and n.shape == () and n.dtype.kind in "iu" else -1
+    return Moments(count if count > 0 else None, mu, cov, **words)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.contracts import Prediction, ScheduleSpec, Weights
@@ -145,6 +146,39 @@ def test_a_damaged_shard_is_drawn_again(toy_subject: Build) -> None:
 
     assert torch.equal(first(toy_subject(), 128), whole)
     assert file.stat().st_size > 5000
+
+
+def poisoned(images: NDArray[np.float32], hashes: NDArray[Any]) -> dict[str, dict[str, NDArray[Any]]]:
+    altered = images.copy()
+    altered[7, 0, 3, 3] += 1e-6
+    infinite = images.copy()
+    infinite[0, 0, 0, 0] = np.inf
+    return {
+        "other pixels": {"images": altered, "hashes": hashes},
+        "other hashes": {"images": images, "hashes": hashes[::-1].copy()},
+        "two images changed places": {"images": images[[1, 0, *range(2, SHARD)]], "hashes": hashes},
+        "fewer images": {"images": images[:60], "hashes": hashes[:60]},
+        "another shape": {"images": images.reshape(SHARD, 1, 8, 32), "hashes": hashes},
+        "another type": {"images": images.astype(np.float64), "hashes": hashes},
+        "not finite": {"images": infinite, "hashes": np.array(image_hashes(infinite))},
+        "hashes of another type": {"images": images, "hashes": np.arange(SHARD)},
+        "no hashes": {"images": images},
+    }
+
+
+@pytest.mark.parametrize("case", poisoned(np.zeros((SHARD, 1, 16, 16), np.float32), np.zeros(SHARD)))
+def test_a_poisoned_shard_is_not_believed_even_where_it_is_sealed(toy_subject: Build, case: str) -> None:
+    subject = toy_subject()
+    whole = first(subject, SHARD)
+    stage = samples_of(subject).stage
+    part = stage.read("000000", "images", "hashes")
+    assert part is not None
+
+    stage.write("000000", poisoned(part["images"], part["hashes"])[case])
+
+    assert samples_of(subject).cached(0) is None
+    assert torch.equal(first(toy_subject(), SHARD), whole)
+    assert samples_of(subject).cached(0) is not None
 
 
 CHANGES: dict[str, dict[str, Any]] = {

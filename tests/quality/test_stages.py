@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bench.errors import SaveError
 from bench.quality.stages import Stage, code_fingerprint, open_stage
@@ -78,16 +81,154 @@ def test_a_failing_disk_leaves_no_part_and_a_sentence(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "fsync", full)
 
-    with pytest.raises(SaveError, match=r"000000\.npz: cannot be saved: No space left"):
+    with pytest.raises(SaveError, match=r"000000\.npz: cannot be written: No space left"):
         found.write("000000", ARRAYS)
     assert [each.name for each in found.folder.iterdir()] == ["identity.json"]
 
 
 def test_a_cache_that_cannot_be_made_gives_a_sentence(tmp_path: Path) -> None:
-    (tmp_path / "samples").touch()
+    (tmp_path / "cache").touch()
 
-    with pytest.raises(SaveError, match="cannot save stages here"):
-        stage(tmp_path)
+    with pytest.raises(SaveError, match="cache: is a file, expected a folder of its own"):
+        stage(tmp_path / "cache")
+
+
+def test_a_part_of_another_name_or_stage_counts_as_absent(tmp_path: Path) -> None:
+    mine, other = stage(tmp_path), open_stage(tmp_path, "samples", {"seed": 1})
+    mine.write("000000", ARRAYS)
+    part = mine.folder / "000000.npz"
+
+    shutil.copy(part, mine.folder / "000001.npz")
+    shutil.copy(part, other.folder / "000000.npz")
+
+    assert mine.read("000001", "images") is None
+    assert other.read("000000", "images") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"images": np.arange(12.0).reshape(3, 4) + 1e-12},
+        {"images": np.arange(12.0).reshape(4, 3)},
+        {"images": np.arange(12)},
+        {"hashes": np.array(["a", "b", "d"])},
+        {"more": np.zeros(1)},
+        {"seal": np.array("0" * 64)},
+        {"seal": np.array(["0" * 64])},
+        {"seal": np.zeros(3)},
+    ],
+)
+def test_a_part_that_somebody_altered_and_packed_again_counts_as_absent(
+    tmp_path: Path, change: dict[str, NDArray[Any]]
+) -> None:
+    found = stage(tmp_path)
+    found.write("000000", ARRAYS)
+    with np.load(found.folder / "000000.npz") as data:
+        arrays = {name: data[name] for name in data.files}
+
+    np.savez(found.folder / "000000.npz", **(arrays | change))
+
+    assert found.read("000000", "images") is None
+
+
+def test_a_part_without_its_seal_counts_as_absent(tmp_path: Path) -> None:
+    found = stage(tmp_path)
+
+    np.savez(found.folder / "000000.npz", **ARRAYS)
+
+    assert found.read("000000", "images") is None
+
+
+def test_a_part_larger_than_it_can_be_is_not_read(tmp_path: Path) -> None:
+    found = stage(tmp_path)
+    found.write("000000", {"images": np.zeros(100_000)})
+
+    assert found.read("000000", "images", max_bytes=100_000 * 8) is not None
+    assert found.read("000000", "images", max_bytes=1000) is None
+
+
+def test_a_stage_whose_identity_is_not_the_one_it_is_named_by_is_emptied(tmp_path: Path) -> None:
+    found = stage(tmp_path)
+    found.write("000000", ARRAYS)
+    readable = found.folder / "identity.json"
+    true = readable.read_bytes()
+
+    readable.write_bytes(true.replace(b"toy", b"other"))
+
+    assert stage(tmp_path).read("000000", "images") is None
+    assert readable.read_bytes() == true
+
+
+def test_parts_that_were_copied_together_without_their_identity_are_kept(tmp_path: Path) -> None:
+    found = stage(tmp_path)
+    found.write("000000", ARRAYS)
+    (found.folder / "identity.json").unlink()
+
+    assert stage(tmp_path).read("000000", "images") is not None
+
+
+def a_folder(path: Path, victim: Path) -> None:
+    path.mkdir()
+    (path / "file").touch()
+
+
+def a_link(path: Path, victim: Path) -> None:
+    path.symlink_to(victim)
+
+
+def a_link_to_nothing(path: Path, victim: Path) -> None:
+    path.symlink_to(victim.with_name("absent"))
+
+
+def an_endless_device(path: Path, victim: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def a_pipe(path: Path, victim: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize("put", [a_folder, a_link, a_link_to_nothing, an_endless_device, a_pipe])
+@pytest.mark.parametrize("name", ["000000.npz", "identity.json"])
+def test_whatever_lies_in_the_place_of_a_file_is_replaced_and_never_followed(
+    tmp_path: Path, put: Callable[[Path, Path], None], name: str
+) -> None:
+    found = stage(tmp_path / "cache")
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (found.folder / name).unlink(missing_ok=True)
+    put(found.folder / name, victim)
+
+    again = stage(tmp_path / "cache")
+    assert again.read("000000", "images") is None
+    again.write("000000", ARRAYS)
+
+    assert again.read("000000", "images") is not None
+    assert (again.folder / name).is_file()
+    assert not (again.folder / name).is_symlink()
+    assert victim.read_text() == "precious"
+    assert not victim.with_name("absent").exists()
+
+
+def test_a_link_in_the_place_of_a_stage_is_replaced_and_never_followed(tmp_path: Path) -> None:
+    cache, elsewhere = tmp_path / "cache", tmp_path / "elsewhere"
+    cache.mkdir()
+    elsewhere.mkdir()
+    (cache / "samples").symlink_to(elsewhere)
+
+    found = stage(cache)
+    found.write("000000", ARRAYS)
+
+    assert list(elsewhere.iterdir()) == []
+    assert not (cache / "samples").is_symlink()
+
+
+def test_a_cache_that_is_a_link_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "cache").symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(SaveError, match="cache: is a symbolic link, expected a folder of its own"):
+        stage(tmp_path / "cache")
 
 
 @pytest.fixture
