@@ -74,7 +74,9 @@ def denoising(
         images,
         nfe=len(curves.timesteps),
         artifact=write_curves(subject, curves),
-        warnings=((TRAINED_ON_THEM,) if subject.data.split == "train" else ()) + curves.left_out,
+        warnings=((TRAINED_ON_THEM,) if subject.data.split == "train" else ())
+        + curves.left_out
+        + curves.made_elsewhere,
     )
     yield report.axis("steps", range(1, 1 + len(curves.timesteps)))
     yield report.axis("timesteps", curves.timesteps)

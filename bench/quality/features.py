@@ -16,16 +16,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.code_identity import code_identity, definition_of
 from bench.contracts import Dataset
 from bench.errors import MeasurementError, StoreError
 from bench.quality import digits_cnn, inception, recipe
 from bench.quality.arrays import Arrays
 from bench.quality.extractors import Extractor, extract, load_extractor
 from bench.quality.generate import FLOAT32, HASH_CHARS, check_no_copies, image_hashes, samples_of, shard_name
+from bench.quality.kernels import kernels, machine_name
 from bench.quality.moments import Moments, RunningMoments, moments_from_arrays, moments_to_arrays
 from bench.quality.preprocess import to_unit
 from bench.quality.recipe import SHARD, Dtype, FeatureRecipe
-from bench.quality.stages import Stage, open_stage
+from bench.quality.stages import MADE_BY, Stage, makers_of, open_stage
 from bench.subject import Subject
 
 Features = NDArray[np.float32]
@@ -55,13 +57,16 @@ class FeatureSet:
     source: str
     """Which images, in words."""
     how: FeatureRecipe
-    make: Callable[[int], tuple[Tensor, tuple[str, ...]]]
-    """From the number of a shard's first image to its images [B, C, H, W] in [-1, 1] and their hashes."""
+    make: Callable[[int], tuple[Tensor, tuple[str, ...], str]]
+    """From the number of a shard's first image to its images [B, C, H, W] in [-1, 1], their hashes, and the machine
+    that drew them; empty for real ones."""
     device: str
     cached_hashes: Callable[[int], tuple[str, ...] | None] = lambda low: None
     """The hashes of a shard's images where they can be had without making them; features of others are not used."""
     _compared: set[int] = field(default_factory=set, init=False, repr=False)
     """Numbers of the first images of shards whose hashes were compared already."""
+    makers: set[str] = field(default_factory=set, init=False, repr=False)
+    """The machines that made what was asked for so far."""
 
     def __iter__(self) -> Iterator[Features]:
         """[b, d] float32, shard by shard."""
@@ -86,7 +91,8 @@ class FeatureSet:
             for features in self:
                 running.add(features)
             moments = running.result(self.how.extractor, self.how.fingerprint, self.source)
-            self.stage.write(self._moments_part, {**moments_to_arrays(moments), SHARDS: self._seals()})
+            parts = {SHARDS: self._seals(), MADE_BY: np.array(sorted(self.makers))}
+            self.stage.write(self._moments_part, {**moments_to_arrays(moments), **parts})
         return moments
 
     @property
@@ -101,13 +107,12 @@ class FeatureSet:
         """The moments that are kept, unless a shard of features that is there is not one that they were made of."""
         width = WIDTH[self.how.extractor]
         largest = (width + 1) * width * 8 + len(range(0, self.images, SHARD)) * 4 * 64
-        arrays = self.stage.read(
-            self._moments_part, "mu", "sigma", "n", "features", "recipe", SHARDS, max_bytes=largest
-        )
+        names = ("mu", "sigma", "n", "features", "recipe", SHARDS, MADE_BY)
+        arrays = self.stage.read(self._moments_part, *names, max_bytes=largest)
         if arrays is None:
             return None
-        of, here = arrays[SHARDS], self._seals()
-        if of.shape != here.shape or any(seal not in ("", mine) for mine, seal in zip(of.tolist(), here, strict=True)):
+        theirs, here = arrays[SHARDS], self._seals()
+        if theirs.shape != here.shape or any(seal and seal != other for seal, other in zip(here, theirs, strict=True)):
             return None
         try:
             moments = moments_from_arrays(arrays)
@@ -116,6 +121,7 @@ class FeatureSet:
         mine = (moments.n, moments.d, moments.features, moments.recipe)
         if mine != (self.images, width, self.how.extractor, self.how.fingerprint):
             return None
+        self.makers.update(makers_of(arrays))
         return replace(moments, source=self.source)
 
     def _shard(self, low: int) -> Arrays:
@@ -123,11 +129,13 @@ class FeatureSet:
         part = self._cached_shard(low)
         if part is not None:
             return part
-        images, hashes = self.make(low)
+        images, hashes, drawn_by = self.make(low)
         network = shared_extractor(self.how.extractor, self.how.dtype, self.device)
         features = extract(network, self.how, to_unit(images)).numpy()
-        made = {"features": features, "hashes": np.array(hashes)}
+        makers = sorted({drawn_by, machine_name(self.device)} - {""})
+        made = {"features": features, "hashes": np.array(hashes), MADE_BY: np.array(makers)}
         self.stage.write(shard_name(low), made)
+        self.makers.update(makers)
         return made
 
     def _cached_shard(self, low: int) -> Arrays | None:
@@ -135,7 +143,7 @@ class FeatureSet:
         width = WIDTH[self.how.extractor]
         text = np.dtype(f"<U{HASH_CHARS}")
         largest = SHARD * (width * FLOAT32.itemsize + text.itemsize)
-        part = self.stage.read(shard_name(low), "features", "hashes", max_bytes=largest)
+        part = self.stage.read(shard_name(low), "features", "hashes", MADE_BY, max_bytes=largest)
         if part is None:
             return None
         features, hashes = part["features"], part["hashes"]
@@ -149,18 +157,19 @@ class FeatureSet:
             if images is not None and images[: len(hashes)] != tuple(hashes.tolist()):
                 return None
             self._compared.add(low)
+        self.makers.update(makers_of(part))
         return part
 
 
 def generated(subject: Subject, how: FeatureRecipe, images: int) -> FeatureSet:
     """Features of the subject's first `images` samples. Raises MeasurementError when two samples are the same."""
     samples, device = samples_of(subject), subject.device.type
-    identity = {"samples": samples.stage.key, "recipe": asdict(how), "device": device}
+    identity = {"samples": samples.stage.key, **_extraction(how, device)}
     stage = open_stage(subject.workspace.cache_dir, "features", identity)
 
-    def make(low: int) -> tuple[Tensor, tuple[str, ...]]:
+    def make(low: int) -> tuple[Tensor, tuple[str, ...], str]:
         shard = samples.shard(low)
-        return shard.images, shard.hashes
+        return shard.images, shard.hashes, shard.made_by
 
     def cached_hashes(low: int) -> tuple[str, ...] | None:
         shard = samples.cached(low)
@@ -176,14 +185,20 @@ def real(data: Dataset, how: FeatureRecipe, cache_dir: Path, device: str, images
     count = len(data) if images is None else images
     if count > len(data):
         raise MeasurementError(f"{data.fingerprint} has {len(data)} images, {count} were asked for")
-    identity = {"data": data.fingerprint, "split": data.split, "recipe": asdict(how), "device": device}
+    identity = {"data": data.fingerprint, "split": data.split, **_extraction(how, device)}
     stage = open_stage(cache_dir, "features", identity)
 
-    def make(low: int) -> tuple[Tensor, tuple[str, ...]]:
+    def make(low: int) -> tuple[Tensor, tuple[str, ...], str]:
         pixels = data[low : min(low + SHARD, len(data))]
-        return pixels, image_hashes(pixels.numpy())
+        return pixels, image_hashes(pixels.numpy()), ""
 
     return FeatureSet(stage, count, f"{count} images of {data.fingerprint}", how, make, device)
+
+
+def _extraction(how: FeatureRecipe, device: str) -> dict[str, object]:
+    """Everything besides the images that changes a feature."""
+    code = code_identity(map(definition_of, (extract, load_extractor, to_unit)))
+    return {"recipe": asdict(how), "device": device, "kernels": kernels(device), "code": code}
 
 
 def first_images(subject: Subject, count: int) -> Tensor:

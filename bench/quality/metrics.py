@@ -22,6 +22,7 @@ from bench.quality import recipe as recipes
 from bench.quality.extractors import PrecisionError, precision_error
 from bench.quality.features import SHA256, WIDTH, FeatureSet, first_images, generated, real, shared_extractor
 from bench.quality.frechet import frechet_distance, frechet_to_moments
+from bench.quality.kernels import made_elsewhere
 from bench.quality.kid import kid
 from bench.quality.moments import Moments
 from bench.quality.precision_recall import precision_recall
@@ -156,7 +157,8 @@ class Comparison:
             found.append(f"{self.images} of {self.choice.images} images, as recipe {self.choice.recipe} uses them")
         if self.precision is not None:
             found.append(self.precision.sentence)
-        return tuple(found)
+        makers = self.generated.makers | self.reference.makers
+        return (*found, *made_elsewhere(makers, self.subject.device.type))
 
 
 def data_split(subject: Subject, split: str) -> Dataset:

@@ -10,17 +10,13 @@ was damaged, altered or put under another name counts as absent.
 
 from __future__ import annotations
 
-import ast
 import json
 import shutil
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
@@ -30,10 +26,14 @@ from bench.quality.arrays import Arrays, digest_of, read_arrays, write_arrays
 
 SEAL = "seal"
 """The member of a part that holds its hash."""
+MADE_BY = "made_by"
+"""The member that names the machine a part was made on: whoever uses it on another one says so."""
 IDENTITY = "identity.json"
 MAX_PART_BYTES = 1 << 28
 """Of one part where its reader does not say how large it must be."""
 MAX_IDENTITY_BYTES = 1 << 20
+MAX_MAKERS = 100
+MAX_MAKER_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
@@ -111,65 +111,14 @@ def open_stage(cache_dir: Path, kind: str, identity: Mapping[str, object]) -> St
     return stage
 
 
+def makers_of(arrays: Arrays) -> tuple[str, ...]:
+    """The machines that a part names, as plain words."""
+    names = map(str, arrays[MADE_BY].ravel()[:MAX_MAKERS])
+    return tuple("".join(c if c.isprintable() else "?" for c in name[:MAX_MAKER_CHARACTERS]) for name in names)
+
+
 def _empty(folder: Path) -> None:
     """Remove what a folder of ours holds; links in it are removed, not followed."""
     for path in tuple(folder.iterdir()):
         with suppress(OSError):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
-def code_fingerprint(objects: Iterable[object], packages: Iterable[str]) -> str:
-    """16 hex digits of the code that the given objects run, as far as it lies in the given packages.
-
-    Follows what their modules use to other modules of the packages. Comments, docstrings and layout do not count, so
-    that only a changed computation makes old results stale.
-    """
-    tops = tuple(packages)
-    pending = {module_of(each) for each in objects}
-    known: dict[str, str] = {}
-    while pending:
-        name = pending.pop()
-        module = sys.modules.get(name)
-        if name in known or module is None or not _within(name, tops):
-            continue
-        known[name] = _code(module)
-        pending |= {module_of(value) for value in vars(module).values()} - known.keys()
-    listing = "\n".join(f"{name} {known[name]}" for name in sorted(known))
-    return sha256(listing.encode()).hexdigest()[:16]
-
-
-def module_of(value: object) -> str:
-    """Name of the module that a module, class, function or instance comes from; empty where that is unknown."""
-    if isinstance(value, ModuleType):
-        return value.__name__
-    own = getattr(value, "__module__", None)
-    return own if isinstance(own, str) else ""
-
-
-def _within(name: str, packages: Iterable[str]) -> bool:
-    return any(name == package or name.startswith(f"{package}.") for package in packages)
-
-
-def _code(module: ModuleType) -> str:
-    """Hash of a module's code, or its name where it has no source."""
-    file = getattr(module, "__file__", None)
-    if file is None or not file.endswith(".py"):
-        return module.__name__
-    stat = Path(file).stat()
-    return _syntax_hash(file, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _syntax_hash(file: str, size: int, mtime_ns: int) -> str:
-    """Hash of a file's syntax tree without docstrings. size, mtime_ns: for the cache to see that it changed."""
-    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            # A string that stands by itself says something to people and does nothing.
-            node.body = [each for each in body if not _is_text(each)]  # type: ignore[attr-defined]
-    return sha256(ast.dump(tree).encode()).hexdigest()
-
-
-def _is_text(node: object) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)

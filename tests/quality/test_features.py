@@ -96,6 +96,21 @@ def test_moments_are_computed_again_when_their_features_changed(toy_subject: Bui
     assert not np.array_equal(moments.mu, whole.mu)
 
 
+def test_numbers_of_what_another_machine_made_say_so(toy_subject: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    choice = Choice(64, "digits-cnn", "tf", "test", "float32")
+    monkeypatch.setattr("bench.quality.kernels.processor_name", lambda cpuinfo: "Another 9000")
+    features_of(toy_subject()).moments()
+    monkeypatch.undo()
+
+    warnings = {
+        warning
+        for each in frechet(toy_subject(), choice, replicates=0, halves=False, seed=0)
+        for warning in each.warnings
+    }
+
+    assert "part of it was made on another machine with the same kernels, Another 9000, and kept" in warnings
+
+
 def test_what_is_kept_stands_when_what_it_was_made_of_was_deleted(toy_subject: Build) -> None:
     subject = toy_subject()
     features = features_of(subject)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.errors import SaveError
-from bench.quality.stages import Stage, code_fingerprint, open_stage
+from bench.quality.stages import Stage, open_stage
 
 ARRAYS = {"images": np.arange(12.0).reshape(3, 4), "hashes": np.array(["a", "b", "c"])}
 
@@ -229,47 +227,3 @@ def test_a_cache_that_is_a_link_is_refused_with_a_sentence(tmp_path: Path) -> No
 
     with pytest.raises(SaveError, match="cache: is a symbolic link, expected a folder of its own"):
         stage(tmp_path / "cache")
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A package of two modules, the first of which uses the second."""
-    folder = tmp_path / "stagetoy"
-    folder.mkdir()
-    (folder / "__init__.py").touch()
-    (folder / "net.py").write_text(
-        "from stagetoy.layer import half\n\nclass Net:\n    def run(self, x): return half(x)\n"
-    )
-    (folder / "layer.py").write_text("def half(x):\n    return x / 2\n")
-    (folder / "other.py").write_text("def unrelated(): return 1\n")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    yield folder
-    for name in [each for each in sys.modules if each.startswith("stagetoy")]:
-        del sys.modules[name]
-
-
-def fingerprint() -> str:
-    net = importlib.import_module("stagetoy.net")
-    importlib.import_module("stagetoy.other")
-    return code_fingerprint([net.Net], ["stagetoy"])
-
-
-def test_code_that_computes_something_else_has_another_fingerprint(package: Path) -> None:
-    before = fingerprint()
-
-    (package / "layer.py").write_text("def half(x):\n    return x / 3\n")
-
-    assert fingerprint() != before
-
-
-def test_comments_docstrings_layout_and_unused_modules_do_not_count(package: Path) -> None:
-    before = fingerprint()
-
-    (package / "layer.py").write_text('"""Halves."""\n\n# why\ndef half( x ):\n    """x / 2"""\n    return (x / 2)\n')
-    (package / "other.py").write_text("def unrelated(): return 2\n")
-
-    assert fingerprint() == before
-
-
-def test_modules_outside_the_packages_are_not_followed(package: Path) -> None:
-    assert code_fingerprint([json.dumps], ["stagetoy"]) == code_fingerprint([], ["stagetoy"])
