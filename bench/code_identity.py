@@ -17,7 +17,7 @@ import ast
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from hashlib import sha256
@@ -87,19 +87,28 @@ def imported_files(modules: Iterable[str], *, also_inside_functions: bool) -> fr
 
     also_inside_functions: follow the imports that a function makes when it is called, too.
     """
-    pending, names = list(modules), set[str]()
+    pending = [(name, also_inside_functions) for name in modules]
+    seen = set[tuple[str, bool]]()
     files = set[Path]()
     while pending:
-        name = pending.pop()
-        source = _source(name) if name not in names and name.split(".")[0] in OWN else None
-        names.add(name)
+        name, inside = request = pending.pop()
+        source = _source(name) if request not in seen and name.split(".")[0] in OWN else None
+        seen.add(request)
         if source is None:
             continue
         files.add(source.path)
-        pending.extend(_parents(name))
-        for target in source.imports(also_inside_functions=also_inside_functions):
-            pending += [target.module, f"{target.module}.{target.attribute}"]
+        pending += [(parent, False) for parent in _parents(name)]
+        for target in source.imports(also_inside_functions=inside):
+            pending += [(target.module, False), (f"{target.module}.{target.attribute}", inside)]
+            if _has_attribute(target):
+                pending.append((target.module, inside))
     return frozenset(files)
+
+
+def _has_attribute(target: _Target) -> bool:
+    """Whether an import takes something out of a module, and not a module out of a package."""
+    source = _source(target.module)
+    return source is not None and (not target.attribute or target.attribute in source.bound)
 
 
 class _Target(NamedTuple):
@@ -133,7 +142,8 @@ class _Unit:
 
     @cached_property
     def uses(self) -> tuple[_Use, ...]:
-        return tuple(dict.fromkeys(_uses(self.node, self.home)))
+        skipped = {id(each) for each in getattr(self.node, "decorator_list", ()) if _registers(each)}
+        return tuple(dict.fromkeys(_uses(self.node, self.home, skipped)))
 
     @cached_property
     def registers_subclasses(self) -> bool:
@@ -154,6 +164,8 @@ class _Source:
     bound: dict[str, list[_Unit | _Target]] = field(default_factory=dict)
     stars: list[str] = field(default_factory=list)
     """Modules of which everything is imported."""
+    typing: set[str] = field(default_factory=set)
+    """Names that are imported for annotations only."""
     effects: list[_Unit] = field(default_factory=list)
     """Statements that do something when the module is imported."""
     broken: str = ""
@@ -165,8 +177,8 @@ class _Source:
 
     def imports(self, *, also_inside_functions: bool) -> Iterator[_Target]:
         """Everything imported; the packages of submodules are not named."""
-        for targets in self.bound.values():
-            yield from (target for target in targets if isinstance(target, _Target))
+        for name, targets in self.bound.items():
+            yield from (target for target in targets if isinstance(target, _Target) and name not in self.typing)
         yield from (_Target(star) for star in self.stars)
         for unit in self.units if also_inside_functions else ():
             for node in ast.walk(unit.node):
@@ -396,17 +408,18 @@ def _parsed(module: str, path: Path, size: int, mtime_ns: int, inode: int) -> _S
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         source.broken = sha256(content).hexdigest()
         return source
-    for node in _executed(body):
+    for node in _statements(source, body):
         _add(source, node)
     return source
 
 
-def _executed(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
+def _statements(source: _Source, body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
     """The statements of a module's body, those of `if TYPE_CHECKING` as if they stood alone; not the script's part."""
     for node in body:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            yield from _executed(node.body)
-            yield from _executed(node.orelse)
+            source.typing |= _bindings(node.body, source.home)[1].keys()
+            yield from _statements(source, node.body)
+            yield from _statements(source, node.orelse)
         elif not (isinstance(node, ast.If) and "'__main__'" in ast.dump(node.test)) and not _is_text(node):
             yield node
 
@@ -503,11 +516,18 @@ class _Scope:
         return None
 
 
-def _uses(top: ast.AST, home: str) -> Iterator[_Use]:
-    """Names of the module, and imports made inside, that a statement uses."""
+def _registers(decorator: ast.expr) -> bool:
+    """Whether a decorator is one of our registry, whose arguments say what can be known without measuring."""
+    return isinstance(decorator, ast.Call) and _last(decorator.func).startswith("register_")
+
+
+def _uses(top: ast.AST, home: str, skipped: Collection[int] = ()) -> Iterator[_Use]:
+    """Names of the module, and imports made inside, that a statement uses. skipped: ids of nodes to leave out."""
     stack: list[tuple[ast.AST, _Scope | None]] = [(top, None)]
     while stack:
         node, scope = stack.pop()
+        if id(node) in skipped:
+            continue
         match node:
             case ast.Attribute():
                 attributes: list[str] = []

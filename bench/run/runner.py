@@ -7,9 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from bench.errors import SaveError
+from bench.run.code import forget_code
 from bench.run.environment import available_processors, describe_run
 from bench.run.executor import Beginning, Dropped, Ended, Executor, Happening, Setting
 from bench.run.fate import RunOutcome, outcome, unanswered
@@ -53,6 +55,7 @@ def run_suite(
     the same call continues.
     """
     progress = progress or QuietProgress()
+    forget_code()
     plans = plan(cells, suite.seed)
     visits = tuple(visit for worker in plans for visit in worker.visits)
     started = utc_text(utc_now())
@@ -164,6 +167,9 @@ class _Loop:
             del self._left_of_cell[visit.cell.id]
 
     def _save(self, visit: Visit, records: Sequence[Record]) -> None:
+        # Here and not in the worker, which would read the files later, when they may have changed.
+        code = visit.wanted.code
+        records = [replace(record, code=code) for record in records]
         self._writer.append(records)
         self._attempts |= current(records)
         self._progress.ended(visit, records)

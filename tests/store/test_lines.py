@@ -170,7 +170,7 @@ FULL = """
         except SaveError as error:
             first = str(error)
         try:
-            writer.append([BASE])
+            writer.append([replace(BASE, part=f"p0r{{saved}}")] * 2)
         except SaveError:
             print(saved, first)
 """
