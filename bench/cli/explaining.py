@@ -65,7 +65,7 @@ def diff(options: argparse.Namespace) -> int:
 
 def why(options: argparse.Namespace) -> int:
     """What one cell's numbers depend on, then and now."""
-    from bench.run.code import all_code, code_of
+    from bench.run.code import all_code, code_of_cell
     from bench.run.environment import describe_run
     from bench.store.inputs import Inputs, located
     from bench.verdict.changes import changes, nearest
@@ -86,7 +86,7 @@ def why(options: argparse.Namespace) -> int:
         except OSError:
             return None
 
-    code = {} if planned is None else {metric.name: code_of(planned, metric) for metric in planned.metrics}
+    code = {} if planned is None else {metric.name: code_of_cell(planned, metric.name) for metric in planned.metrics}
     found = changes(records, run.info, now, planned or close, describe, code)
     again = _again(planned, run, now, inputs)
     if options.json:

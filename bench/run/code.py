@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.code_identity import OWN, Definition, code_identity, definition_of
 from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS, Entry, Registry
-from bench.suite.schema import Cell, Ref
+from bench.suite.schema import Cell
 
 HARNESS = (
     Definition("bench.subject", "build_subject"),
@@ -20,23 +20,25 @@ HARNESS = (
 """What every number goes through."""
 
 
-def code_of(cell: Cell, metric: Ref) -> Mapping[str, str]:
-    """Part (harness, metric, model, sampler, data) -> hash of the code that it can run.
+def code_of(metric: str, model: object, sampler: object = None, data: object = None) -> Mapping[str, str]:
+    """Part (harness, metric, model, sampler, data) -> hash of the code that it can run, as far as the names are known.
 
-    Files are read again only where they changed; see `forget_code`.
+    Every file is read once in a call of `bench.run`; see `forget_code`.
     """
-    parts: dict[str, tuple[Registry[Any], Ref | None]] = {
-        "metric": (METRICS, metric),
-        "model": (MODELS, cell.model),
-        "sampler": (SAMPLERS, cell.sampler),
-        "data": (DATASETS, cell.data),
-    }
-    entries = {
-        part: registry.get(ref.name)
-        for part, (registry, ref) in parts.items()
-        if ref is not None and ref.name in registry
-    }
+    parts: tuple[tuple[str, Registry[Any], object], ...] = (
+        ("metric", METRICS, metric),
+        ("model", MODELS, model),
+        ("sampler", SAMPLERS, sampler),
+        ("data", DATASETS, data),
+    )
+    entries = {part: registry.get(str(name)) for part, registry, name in parts if name in registry}
     return {"harness": _identity(HARNESS), **{part: _identity(_roots(entry)) for part, entry in entries.items()}}
+
+
+def code_of_cell(cell: Cell, metric: str) -> Mapping[str, str]:
+    """The same of one metric of a cell."""
+    sampler, data = (None if ref is None else ref.name for ref in (cell.sampler, cell.data))
+    return code_of(metric, cell.model.name, sampler, data)
 
 
 def all_code() -> str:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.errors import SaveError
-from bench.run.code import forget_code
+from bench.run.code import code_of, forget_code
 from bench.run.environment import available_processors, describe_run
 from bench.run.executor import Beginning, Dropped, Ended, Executor, Happening, Setting
 from bench.run.fate import RunOutcome, outcome, unanswered
@@ -28,7 +28,7 @@ from bench.store.files import RECORDS_FILE, writing
 from bench.store.inputs import Inputs
 from bench.store.lines import LineWriter
 from bench.store.record import Record, Status
-from bench.store.resume import Lack, changed_input, lacking
+from bench.store.resume import Lack, changed_code, changed_input, lacking
 from bench.suite.missing import cells_lack
 from bench.suite.schema import Cell, Suite
 
@@ -201,9 +201,14 @@ class _Loop:
 
         That goes for all cells of the run, also for those that this call does not measure.
         """
+        planned = {visit.key for visit in self._visits}
         reasons = {key: lack.reason for key, lack in self._lacks.items() if lack.stale}
         for key, attempt in self._attempts.items():
             changed = changed_input(attempt, self._inputs.unchanged)
+            if changed is None and key not in planned and attempt.status is Status.OK:
+                first = attempt.records[0]
+                parts = (first.factors.get(part) for part in ("model", "sampler", "data"))
+                changed = changed_code(first, code_of(first.metric, *parts))
             if changed is not None:
                 reasons.setdefault(key, changed)
         started = utc_text(utc_now())

@@ -54,7 +54,7 @@ def lacking(wanted: Wanted, attempt: Attempt | None, unchanged: Callable[[InputF
     found = (dict(first.factors), dict(first.conditions), first.seed)
     if found != (dict(wanted.factors), dict(wanted.conditions), wanted.seed):
         return Lack("another cell had the same id", stale=True)
-    changed = changed_code(first.code, wanted) or changed_input(attempt, unchanged)
+    changed = changed_code(first, wanted.code) or changed_input(attempt, unchanged)
     if changed is not None:
         return Lack(changed, stale=True)
     for name, asked in wanted.effort.items() if attempt.status is Status.OK else ():
@@ -63,17 +63,16 @@ def lacking(wanted: Wanted, attempt: Attempt | None, unchanged: Callable[[InputF
     return None
 
 
-def changed_code(before: Mapping[str, str], wanted: Wanted) -> str | None:
-    """`the code of the model 'cunet' changed since`; None when the code is what it was."""
-    if before == wanted.code:
+def changed_code(record: Record, code: Mapping[str, str]) -> str | None:
+    """`the code of the model 'cunet' changed since`; None when a record's code is what it was. code: as it is now."""
+    if record.code and all(record.code.get(part) == now for part, now in code.items()):
         return None
-    if not before:
-        return "measured by an earlier version, which did not note by what code"
-    parts = [part for part in dict.fromkeys((*wanted.code, *before)) if before.get(part) != wanted.code.get(part)]
-    part = parts[0]
+    if not record.code:
+        return "measured by an earlier version, which did not note by what code" if code else None
+    part = next(part for part, now in code.items() if record.code.get(part) != now)
     if part == "harness":
         return "the code that every number goes through changed since"
-    name = wanted.key.metric if part == "metric" else wanted.factors.get(part)
+    name = record.metric if part == "metric" else record.factors.get(part)
     return f"the code of the {PARTS.get(part, part)} {name!r} changed since"
 
 
