@@ -1,8 +1,8 @@
 """Generated images in shards: each drawn once, kept, and the same whoever draws it.
 
 Image i depends on (seed, i) only. Convolutions round differently in other batches, so shards are drawn whole and in
-one fixed batch size: any number of images, any split over runs and machines, gives the same bits, and asking for more
-images later continues where the last run stopped.
+one fixed batch size: any number of images, any split over runs and over machines with the same kernels, gives the same
+bits, and asking for more images later continues where the last run stopped.
 
 Shape legend: B images, C channels, H x W pixels, as the sampler leaves them: float32, about [-1, 1], not cut.
 """

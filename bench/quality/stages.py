@@ -1,8 +1,9 @@
 """Results of expensive stages, each in a folder named by everything that changes it: samples -> features -> moments.
 
 A stage is cut into parts (shards of images) that are written whole or not at all, so that a killed run goes on at the
-next part, two machines can share the work by copying parts together, and a result of other weights, another recipe
-or older code is never picked up: it lies under another name. Everything here can be deleted and made again.
+next part, machines with the same kernels can share the work by copying parts together, and a result of other weights,
+another recipe, other kernels or older code is never picked up: it lies under another name. Everything here can be
+deleted and made again.
 
 Nothing here is believed because it is there. Every part holds the hash of its arrays and of where it belongs; one that
 was damaged, altered or put under another name counts as absent.

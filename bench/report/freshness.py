@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -16,14 +17,22 @@ PAGE = ("bench.report.page", "bench.report.html", "bench.report.markdown")
 
 
 def is_current(run_dir: Path, pages: Sequence[Path]) -> bool:
-    """Whether these pages were written after the run's last record and after the last change of what makes them."""
+    """Whether these pages were written after the run's last record and after the last change of what makes them.
+
+    Pages that are, although other files changed, are dated now, so that this is asked once.
+    """
     try:
         written = min(page.stat().st_mtime_ns for page in pages)
         if (run_dir / RECORDS_FILE).stat().st_mtime_ns >= written:
             return False
         changed = frozenset(path for path in _sources() if path.stat().st_mtime_ns >= written)
-        # Which of them a page is made with is asked only when there is something to ask.
-        return not changed or changed.isdisjoint(page_sources())
+        if changed:
+            # Which of them a page is made with takes a second to find out.
+            if not changed.isdisjoint(page_sources()):
+                return False
+            for page in pages:
+                os.utime(page)
+        return True
     except (OSError, ValueError):  # a page that is not there, or no page at all
         return False
 

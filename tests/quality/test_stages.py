@@ -71,6 +71,43 @@ def test_a_part_with_a_flipped_bit_counts_as_absent(tmp_path: Path) -> None:
     assert found.read("000000", "images") is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {
+            "images": np.linspace(-1, 1, 64 * 64, dtype=np.float32).reshape(64, 1, 8, 8),
+            "hashes": np.array(["a" * 32] * 64),
+        },
+        {"features": np.linspace(-1, 1, 64 * 16, dtype=np.float32).reshape(64, 16)},
+        {"mu": np.zeros(16), "sigma": np.eye(16), "n": np.asarray(np.int64(64))},
+    ],
+    ids=["samples", "features", "moments"],
+)
+def test_no_flipped_bit_and_no_truncation_gives_other_arrays_or_an_exception(
+    tmp_path: Path, arrays: dict[str, NDArray[Any]]
+) -> None:
+    found = stage(tmp_path)
+    found.write("000000", arrays)
+    file = found.folder / "000000.npz"
+    content = file.read_bytes()
+    headers = [place for place in range(len(content)) if content.startswith((b"\x93NUMPY", b"PK"), place)]
+    near = {place for header in headers for place in range(header, min(header + 128, len(content)))}
+    some = set(range(0, len(content), 11))
+    damaged = [
+        content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
+        for place in sorted(near | some)
+        for bit in range(8)
+    ]
+    damaged += [content[:length] for length in sorted({*range(300), *range(len(content) - 300, len(content))})]
+
+    for case in damaged:
+        file.write_bytes(case)
+        read = found.read("000000", *arrays)
+        assert read is None or all(np.array_equal(read[name], array) for name, array in arrays.items())
+        assert read is None or all(read[name].dtype == array.dtype for name, array in arrays.items())
+
+
 def test_a_failing_disk_leaves_no_part_and_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = stage(tmp_path)
 
