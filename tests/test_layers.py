@@ -18,6 +18,7 @@ RANK = {
     "contracts": 1,
     "files": 1,
     "outlook": 1,
+    "code_identity": 2,
     "downloads": 1,
     "passport": 2,
     "registry": 2,

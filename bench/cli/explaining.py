@@ -7,6 +7,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,6 +67,7 @@ def diff(options: argparse.Namespace) -> int:
 
 def why(options: argparse.Namespace) -> int:
     """What one cell's numbers depend on, then and now."""
+    from bench.run.code import all_code, code_of_cell
     from bench.run.environment import describe_run
     from bench.store.inputs import Inputs, located
     from bench.verdict.changes import changes, nearest
@@ -74,7 +76,7 @@ def why(options: argparse.Namespace) -> int:
     run, cell = _run_with(options.results, options.cell)
     suite, cells, problem = _suite_now(run, options.suite)
     text = run.info.suite_text if suite is None else suite.source.text
-    now = describe_run(run.info.suite, run.info.suite_path, text, "", "")
+    now = replace(describe_run(run.info.suite, run.info.suite_path, text, "", ""), code_sha256=all_code())
     records = [record for record in run.records if record.cell == cell]
     planned = next((each for each in cells if each.id == cell), None)
     close = None if planned is not None else nearest(records[0].factors, cells)
@@ -86,7 +88,8 @@ def why(options: argparse.Namespace) -> int:
         except OSError:
             return None
 
-    found = changes(records, run.info, now, planned or close, describe)
+    code = {} if planned is None else {metric.name: code_of_cell(planned, metric.name) for metric in planned.metrics}
+    found = changes(records, run.info, now, planned or close, describe, code)
     again = _again(planned, run, now, inputs)
     if options.json:
         print_json(

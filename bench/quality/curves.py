@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -18,16 +17,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.code_identity import code_identity, definition_of
 from bench.contracts import Dataset
 from bench.diffusion.restoring import RestorerNetwork
 from bench.diffusion.samplers import CLEAN
 from bench.errors import MeasurementError, NonFiniteOutput, ParamError, Unsupported
-from bench.quality import digits_cnn, perceptual, similarity
-from bench.quality.generate import samples_identity
+from bench.quality.generate import FLOAT32, samples_identity
+from bench.quality.kernels import machine_name, made_elsewhere, package_version
 from bench.quality.preprocess import to_unit
 from bench.quality.score_names import ScoreName
 from bench.quality.scores import prepare_score
-from bench.quality.stages import Stage, code_fingerprint, module_of, open_stage
+from bench.quality.stages import MADE_BY, Stage, makers_of, open_stage
 from bench.subject import Subject
 
 Iterate = Literal["x_t", "pred_x0"]
@@ -63,6 +63,8 @@ class Curves:
     """[S, images]: of the noisy image before the first step."""
     left_out: tuple[str, ...] = ()
     """Why each score that was asked for and that these pictures cannot have is not there."""
+    made_elsewhere: tuple[str, ...] = ()
+    """A sentence for each other machine that walked some of the images."""
 
     def of(self, iterate: Iterate, score: ScoreName) -> NDArray[np.float64]:
         """[N, images]"""
@@ -103,12 +105,14 @@ def curves_of(subject: Subject, images: int, asked: tuple[ScoreName, ...]) -> Cu
         _part(subject, stage, low, min(low + size, len(data)), scores, wanted=min(size, images - low))
         for low in range(0, images, size)
     ]
+    makers = {maker for *_, maker in parts}
     return Curves(
         scores,
         timesteps,
-        np.concatenate([values for values, _ in parts], axis=3),
-        np.concatenate([noisy for _, noisy in parts], axis=1),
+        np.concatenate([values for values, _, _ in parts], axis=3),
+        np.concatenate([noisy for _, noisy, _ in parts], axis=1),
         left_out,
+        made_elsewhere(makers, subject.device.type),
     )
 
 
@@ -153,23 +157,18 @@ def walk_back(subject: Subject, low: int, high: int, see: See) -> None:
 
 def identity_of(subject: Subject, data: Dataset, scores: tuple[ScoreName, ...]) -> dict[str, object]:
     """Everything that changes a curve."""
-    scoring = [similarity, perceptual, digits_cnn]
+    scoring = (prepare_score, ScoreTable, walk_back)
     identity: dict[str, object] = {
         "engine": ENGINE,
         "walk": samples_identity(subject),
         "data": data.fingerprint,
         "split": data.split,
         "scores": list(scores),
-        "scoring": code_fingerprint(scoring, [module.__name__ for module in scoring]),
+        "scoring": code_identity(map(definition_of, scoring)),
         "chunk": chunk_size(subject),
     }
-    network = subject.denoiser.network
-    if isinstance(network, RestorerNetwork):
-        home = module_of(network.restore)
-        identity["restorer"] = {
-            "code": code_fingerprint([network.restore], {home.split(".")[0]} - {"torch"}),
-            "packages": {name: _version(name) for name in CLASSICAL},
-        }
+    if is_restorer(subject):
+        identity["restorer"] = {name: package_version(name) for name in CLASSICAL}
     return identity
 
 
@@ -190,14 +189,16 @@ def _possible(asked: tuple[ScoreName, ...], clean: Tensor) -> tuple[tuple[ScoreN
 
 def _part(
     subject: Subject, stage: Stage, low: int, high: int, scores: tuple[ScoreName, ...], *, wanted: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Curves [N, 2, S, wanted] and noisy scores [S, wanted] of the chunk low..high-1, from the cache or walked now."""
-    kept = stage.read(_part_name(low), "curves")
-    table = kept["curves"] if kept is not None and kept["curves"].shape[3] == high - low else None
-    if table is None:
-        table = _walk(subject, low, high, scores)
-        stage.write(_part_name(low), {"curves": table})
-    return table[1:, :, :, :wanted], table[0, 0, :, :wanted]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], str]:
+    """Curves [N, 2, S, wanted] and noisy scores [S, wanted] of the chunk low..high-1, and who walked it."""
+    shape = (1 + len(called_timesteps(subject)), len(ITERATES), len(scores), high - low)
+    part = stage.read(_part_name(low), "curves", MADE_BY, max_bytes=math.prod(shape) * FLOAT32.itemsize)
+    maker = machine_name(subject.device.type) if part is None else "".join(makers_of(part))
+    table = None if part is None else part["curves"]
+    if table is None or (table.dtype, table.shape) != (FLOAT32, shape) or not np.isfinite(table).all():
+        table, maker = _walk(subject, low, high, scores), machine_name(subject.device.type)
+        stage.write(_part_name(low), {"curves": table, MADE_BY: np.array(maker)})
+    return table[1:, :, :, :wanted], table[0, 0, :, :wanted], maker
 
 
 def _walk(subject: Subject, low: int, high: int, scores: tuple[ScoreName, ...]) -> NDArray[np.float32]:
@@ -233,10 +234,3 @@ def _data(subject: Subject, images: int) -> Dataset:
 
 def _part_name(low: int) -> str:
     return f"{low:06d}"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

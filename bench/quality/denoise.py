@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contracts import Measurement, Scalar
-from bench.errors import ParamError, SaveError
+from bench.errors import ParamError
+from bench.files import own_folder, whole_file
 from bench.quality.best_step import at_steps, best_steps, choose, chosen_steps, elbow_steps
 from bench.quality.curves import ENGINE, ITERATES, Curves, Iterate, curves_of
 from bench.quality.recipe import digest
@@ -73,7 +74,9 @@ def denoising(
         images,
         nfe=len(curves.timesteps),
         artifact=write_curves(subject, curves),
-        warnings=((TRAINED_ON_THEM,) if subject.data.split == "train" else ()) + curves.left_out,
+        warnings=((TRAINED_ON_THEM,) if subject.data.split == "train" else ())
+        + curves.left_out
+        + curves.made_elsewhere,
     )
     yield report.axis("steps", range(1, 1 + len(curves.timesteps)))
     yield report.axis("timesteps", curves.timesteps)
@@ -136,20 +139,15 @@ def write_curves(subject: Subject, curves: Curves) -> str:
     """
     cell = subject.cell
     name = f"artifacts/denoising-{digest([cell.id if cell else '', list(curves.scores), curves.values.shape])}.npz"
-    path = subject.workspace.run_dir / name
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            np.savez_compressed(
-                file,
-                curves=curves.values,
-                noisy=curves.noisy,
-                timesteps=np.array(curves.timesteps),
-                iterates=np.array(ITERATES),
-                scores=np.array(curves.scores),
-            )
-        partial.replace(path)
-    except OSError as error:
-        raise SaveError(f"{path}: cannot be written: {error.strerror or error}") from error
+    run_dir = subject.workspace.run_dir
+    own_folder(run_dir, "artifacts")
+    with whole_file(run_dir / name) as file:
+        np.savez_compressed(
+            file,
+            curves=curves.values,
+            noisy=curves.noisy,
+            timesteps=np.array(curves.timesteps),
+            iterates=np.array(ITERATES),
+            scores=np.array(curves.scores),
+        )
     return name

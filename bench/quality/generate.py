@@ -1,14 +1,15 @@
 """Generated images in shards: each drawn once, kept, and the same whoever draws it.
 
 Image i depends on (seed, i) only. Convolutions round differently in other batches, so shards are drawn whole and in
-one fixed batch size: any number of images, any split over runs and machines, gives the same bits, and asking for more
-images later continues where the last run stopped.
+one fixed batch size: any number of images, any split over runs and over machines with the same kernels, gives the same
+bits, and asking for more images later continues where the last run stopped.
 
 Shape legend: B images, C channels, H x W pixels, as the sampler leaves them: float32, about [-1, 1], not cut.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,21 +21,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.code_identity import code_identity, definition_of
 from bench.contracts import Value
+from bench.diffusion.restoring import RestorerNetwork
 from bench.errors import MeasurementError, NonFiniteOutput
+from bench.quality.kernels import kernels, machine_name
 from bench.quality.recipe import SHARD
-from bench.quality.stages import Stage, code_fingerprint, module_of, open_stage
+from bench.quality.stages import MADE_BY, Stage, makers_of, open_stage
 from bench.registry import MODELS, SAMPLERS, Entry, check_params
 from bench.subject import Subject
-from bench.suite.schema import Ref
+from bench.suite.schema import Cell, Ref
 
-ENGINE = 1
-"""Raised by whoever changes samples in a way that no other part of their identity shows."""
 SMALL_IMAGE = 1024
 """Elements of an image up to which a whole shard is drawn at once; larger ones by 8, to suit a processor's cache."""
 HASH_CHARS = 32
-WALK = ("bench.diffusion", "bench.subject")
-"""Our own code that a sample goes through."""
+FLOAT32 = np.dtype("<f4")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +47,8 @@ class Shard:
     """[B, C, H, W]"""
     hashes: tuple[str, ...]
     """Of each image's bytes."""
+    made_by: str
+    """The machine that drew them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,19 +60,36 @@ class Samples:
 
     def shard(self, low: int) -> Shard:
         """Images low..low+63; low is a multiple of 64. Raises NonFiniteOutput naming the image."""
-        kept = self.stage.read(shard_name(low), "images", "hashes")
-        if kept is not None and len(kept["images"]) == len(kept["hashes"]) == SHARD:
-            return Shard(low, torch.from_numpy(kept["images"]), tuple(map(str, kept["hashes"])))
+        shard = self.cached(low)
+        if shard is not None:
+            return shard
         images = _draw(self.subject, low)
         hashes = image_hashes(images)
-        self.stage.write(shard_name(low), {"images": images, "hashes": np.array(hashes)})
-        return Shard(low, torch.from_numpy(images), hashes)
+        maker = machine_name(self.subject.device.type)
+        self.stage.write(shard_name(low), {"images": images, "hashes": np.array(hashes), MADE_BY: np.array(maker)})
+        return Shard(low, torch.from_numpy(images), hashes, maker)
+
+    def cached(self, low: int) -> Shard | None:
+        """The same where it was drawn before and is what was drawn, image by image; None otherwise."""
+        shape = (SHARD, *self.subject.denoiser.image_shape)
+        text = np.dtype(f"<U{HASH_CHARS}")
+        size = math.prod(shape) * FLOAT32.itemsize + SHARD * text.itemsize
+        part = self.stage.read(shard_name(low), "images", "hashes", MADE_BY, max_bytes=size)
+        if part is None:
+            return None
+        images, hashes = part["images"], part["hashes"]
+        if (images.dtype, images.shape, hashes.dtype, hashes.shape) != (FLOAT32, shape, text, (SHARD,)):
+            return None
+        true_hashes = image_hashes(images)
+        if tuple(hashes.tolist()) != true_hashes or not np.isfinite(images).all():
+            return None
+        return Shard(low, torch.from_numpy(images), true_hashes, "".join(makers_of(part)))
 
     def first(self, count: int) -> Iterator[Shard]:
         """The first `count` samples, shard by shard; the last shard is drawn whole and cut."""
         for low in range(0, count, SHARD):
             whole = self.shard(low)
-            yield Shard(low, whole.images[: count - low], whole.hashes[: count - low])
+            yield Shard(low, whole.images[: count - low], whole.hashes[: count - low], whole.made_by)
 
 
 def samples_of(subject: Subject) -> Samples:
@@ -88,7 +108,6 @@ def samples_identity(subject: Subject) -> dict[str, object]:
             "its factory must give Weights(sha256=...)"
         )
     return {
-        "engine": ENGINE,
         "model": {"name": cell.model.name, **_arguments(MODELS.get(cell.model.name), cell.model, leave_out="weights")},
         "weights": denoiser.weights.sha256,
         "ema": denoiser.weights.ema,
@@ -101,10 +120,11 @@ def samples_identity(subject: Subject) -> dict[str, object]:
         "shard": SHARD,
         "batch": batch_size(subject),
         "device": subject.device.type,
+        "kernels": kernels(subject.device.type, compiled=subject.conditions.compile),
         "dtype": subject.conditions.dtype,
         "compile": subject.conditions.compile,
         "memory_format": subject.conditions.memory_format,
-        "code": _code(subject),
+        "code": _code(subject, cell),
     }
 
 
@@ -153,9 +173,15 @@ def _arguments(entry: Entry[Any], ref: Ref, leave_out: str = "") -> dict[str, Va
     return {name: value for name, value in check_params(entry, ref.params).items() if name != leave_out}
 
 
-def _code(subject: Subject) -> str:
-    """Of the network's, the sampler's and our own modules: a mended model draws again."""
+def _code(subject: Subject, cell: Cell) -> str:
+    """Of the model, the sampler and our own way to draw: a mended model draws again."""
     network, sampler = subject.denoiser.network, subject.sampler
-    parts: list[object] = [type(each) for each in network.modules()] if isinstance(network, nn.Module) else [network]
-    theirs = {module_of(each).split(".")[0] for each in (*parts, sampler)} - {"bench", "torch", "builtins"}
-    return code_fingerprint([*parts, subject.denoiser.stage, sampler, subject], [*theirs, *WALK])
+    parts: list[object] = [_draw, MODELS.get(cell.model.name).factory, sampler]
+    if cell.sampler is not None:
+        parts.append(SAMPLERS.get(cell.sampler.name).factory)
+    parts += [type(module) for module in network.modules()] if isinstance(network, nn.Module) else [network]
+    if isinstance(network, RestorerNetwork):
+        parts.append(network.restore)
+    if subject.denoiser.stage is not None:
+        parts.append(subject.denoiser.stage)
+    return code_identity(definition_of(part) for part in parts)

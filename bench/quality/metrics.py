@@ -16,11 +16,13 @@ from typing import Literal
 import torch
 
 from bench.contracts import Dataset, Measurement, Scalar, notes_of
-from bench.errors import MeasurementError, MissingData, ParamError, SaveError
+from bench.errors import MeasurementError, MissingData, ParamError
+from bench.files import own_folder, write_whole
 from bench.quality import recipe as recipes
 from bench.quality.extractors import PrecisionError, check_shape, precision_error
 from bench.quality.features import SHA256, WIDTH, FeatureSet, first_images, generated, real, shared_extractor
 from bench.quality.frechet import frechet_distance, frechet_to_moments
+from bench.quality.kernels import made_elsewhere
 from bench.quality.kid import kid
 from bench.quality.moments import Moments
 from bench.quality.precision_recall import precision_recall
@@ -152,7 +154,8 @@ class Comparison:
             found.append(f"{self.images} of {self.choice.images} images, as recipe {self.choice.recipe} uses them")
         if self.precision is not None:
             found.append(self.precision.sentence)
-        return (*found, *notes_of(self.data))
+        makers = self.generated.makers | self.reference.makers
+        return (*found, *notes_of(self.data), *made_elsewhere(makers, self.subject.device.type))
 
 
 def data_split(subject: Subject, split: str) -> Dataset:
@@ -284,13 +287,8 @@ def write_facts(compared: Comparison, metric: str, facts: Mapping[str, Scalar]) 
     recipe = compared.recipe
     cell = compared.subject.cell
     name = f"artifacts/{metric}-{digest([cell.id if cell else '', recipe.fingerprint])}.json"
-    path = compared.subject.workspace.run_dir / name
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(
-            json.dumps({"recipe": recipe.facts(), **facts, "torch": torch.__version__}, indent=1, allow_nan=False),
-            encoding="utf-8",
-        )
-    except OSError as error:
-        raise SaveError(f"{path}: cannot be written: {error.strerror or error}") from error
+    text = json.dumps({"recipe": recipe.facts(), **facts, "torch": torch.__version__}, indent=1, allow_nan=False)
+    run_dir = compared.subject.workspace.run_dir
+    own_folder(run_dir, "artifacts")
+    write_whole(run_dir / name, text)
     return name

@@ -7,11 +7,7 @@ own mean, so that any split of the same features gives the same moments to about
 
 from __future__ import annotations
 
-import io
-import math
-import os
-import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -20,11 +16,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.data.archives import ARCHIVE_ERRORS, check_method, exactly, opened_zip
 from bench.data.names import shown_name
-from bench.data.sample_file import NPY_ERRORS, array_members, read_header
-from bench.errors import BadData, MeasurementError, NonFiniteOutput, SaveError, StoreError, UserError
-from bench.files import open_regular
+from bench.errors import MeasurementError, NonFiniteOutput, StoreError, UserError
+from bench.quality.arrays import Arrays, read_arrays, write_arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,10 +27,8 @@ Array: TypeAlias = NDArray[np.float64]
 
 BLOCK_ROWS = 1024
 """Rows converted to float64 at a time."""
-MAX_FEATURES = 4_096
+MAX_FEATURES = 4096
 """Widest features read from a file: a covariance of 128 MiB. A larger one is a mistake or an attack."""
-MAX_WORD_BYTES = 2**16
-"""Of a member that is no covariance: a name, a number."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +149,11 @@ def save_moments(path: Path, moments: Moments) -> None:
 
     Raises SaveError when the disk does not take it.
     """
+    write_arrays(path, moments_to_arrays(moments))
+
+
+def moments_to_arrays(moments: Moments) -> Arrays:
+    """What `save_moments` writes."""
     arrays = {
         "mu": moments.mu,
         "sigma": moments.cov,
@@ -167,83 +164,52 @@ def save_moments(path: Path, moments: Moments) -> None:
         "recipe": np.str_(moments.recipe),
         "source": np.str_(moments.source),
     }
-    write_arrays(path, {name: np.asarray(value) for name, value in arrays.items()})
-
-
-def write_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write an .npz, whole or not at all. Raises SaveError when the disk does not take it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise SaveError(f"{path}: cannot be saved: {error.strerror or error}") from error
+    return {name: np.asarray(value) for name, value in arrays.items()}
 
 
 def load_moments(path: Path) -> Moments:
     """Moments from an .npz, ours or pytorch-fid's (which does not say n).
 
-    Raises UserError when the file is missing, StoreError when it is damaged, oversized, holds pickles or is no
-    covariance.
+    Raises UserError when the file is missing, StoreError when it is damaged, of more than MAX_FEATURES features, holds
+    pickles or is no covariance.
     """
-    if not path.exists():
-        raise UserError(f"{shown_name(path)}: no such statistics file")
     try:
-        with open_regular(path) as file, opened_zip(path, file) as archive:
-            members = array_members(archive)
-            arrays = {name: _array(path, archive, members[name]) for name in sorted(_KEYS & set(members))}
-    except (*ARCHIVE_ERRORS, *NPY_ERRORS, BadData) as error:
-        reason = shown_name(f"{type(error).__name__}: {error}", longest=300)
-        raise StoreError(f"{shown_name(path)}: not a readable .npz of moments ({reason})") from error
+        arrays = read_arrays(path, max_bytes=MAX_FEATURES**2 * 8, names=_KEYS)
+    except FileNotFoundError as error:
+        raise UserError(f"{shown_name(path)}: no such statistics file") from error
+    try:
+        return moments_from_arrays(arrays)
+    except StoreError as error:
+        raise StoreError(f"{shown_name(path)}: {error}") from error
+
+
+def moments_from_arrays(arrays: Arrays) -> Moments:
+    """The moments that `moments_to_arrays` gave, or pytorch-fid wrote. Raises StoreError when they are none."""
     missing = {"mu", "sigma"} - set(arrays)
     if missing:
-        raise StoreError(
-            f"{shown_name(path)}: no {' and no '.join(sorted(missing))} in it; expected mu [d] and sigma [d, d]"
-        )
-    return _checked(path, arrays)
+        raise StoreError(f"no {' and no '.join(sorted(missing))} in it; expected mu [d] and sigma [d, d]")
+    return _checked(arrays)
 
 
-def _array(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> NDArray[Any]:
-    """One member, whole, so that the archive's check sum of it is looked at. Raises ValueError and others."""
-    numbers = member.filename in _NUMBERS
-    limit = MAX_FEATURES**2 * 8 + 4096 if numbers else MAX_WORD_BYTES
-    if member.file_size > limit:
-        kind = f"no covariance of at most {MAX_FEATURES} features" if numbers else f"more than {limit}"
-        raise StoreError(f"{shown_name(path)}: {shown_name(member.filename)} of {member.file_size} bytes is {kind}")
-    check_method(path, member)
-    with archive.open(member) as stream:
-        content = io.BytesIO(exactly(stream.read(member.file_size + 1), member.file_size))
-    header = read_header(content)
-    if header.dtype.hasobject:
-        raise ValueError("Object arrays are pickles, which are never loaded")
-    if math.prod(header.shape) * header.dtype.itemsize != member.file_size - content.tell():
-        raise ValueError(f"{member.filename} holds {header}, which is not what its {member.file_size} bytes are")
-    content.seek(0)
-    return np.asarray(np.lib.format.read_array(content, allow_pickle=False))
-
-
-_NUMBERS = {"mu.npy", "sigma.npy"}
 _KEYS = {"mu", "sigma", "n", "d", "dtype", "features", "recipe", "source"}
 
 
-def _checked(path: Path, arrays: dict[str, NDArray[Any]]) -> Moments:
-    label = shown_name(path)
+def _checked(arrays: Arrays) -> Moments:
     for name in ("mu", "sigma"):
         if arrays[name].dtype.kind != "f":
-            raise StoreError(f"{label}: {name} holds {arrays[name].dtype}, expected floating-point numbers")
+            raise StoreError(f"{name} holds {arrays[name].dtype}, expected floating-point numbers")
     mu, cov = arrays["mu"].astype(np.float64, copy=False), arrays["sigma"].astype(np.float64, copy=False)
-    if mu.ndim != 1 or cov.shape != (len(mu), len(mu)) or not len(mu):
-        raise StoreError(f"{label}: mu {mu.shape} and sigma {cov.shape} do not fit; expected [d] and [d, d]")
+    if mu.ndim != 1 or cov.shape != (len(mu), len(mu)) or not 0 < len(mu) <= MAX_FEATURES:
+        raise StoreError(
+            f"mu {mu.shape} and sigma {cov.shape} do not fit; expected [d] and [d, d], d at most {MAX_FEATURES}"
+        )
     if not (np.isfinite(mu).all() and np.isfinite(cov).all()):
-        raise StoreError(f"{label}: the moments hold NaN or infinity")
+        raise StoreError("the moments hold NaN or infinity")
+    # Row by row: a difference of the whole would take the memory of the matrix once more.
     scale = max(float(cov.max()), -float(cov.min()))
     skewed = max(float(np.abs(row - column).max()) for row, column in zip(cov, cov.T, strict=True))
     if skewed > 1e-5 * scale or float(np.diagonal(cov).min()) < -1e-6 * scale:
-        raise StoreError(f"{label}: sigma is not a covariance (not symmetric, or negative on its diagonal)")
+        raise StoreError("sigma is not a covariance (not symmetric, or negative on its diagonal)")
     words = {name: _word(arrays[name]) if name in arrays else "" for name in ("features", "recipe", "source")}
     return Moments(_count(arrays.get("n")), mu, cov, **words)
 

@@ -10,6 +10,7 @@ from bench.contracts import Measurement
 from bench.data.grid import image_grid, save_png
 from bench.errors import MeasurementError, ParamError
 from bench.quality.generate import samples_of
+from bench.quality.kernels import made_elsewhere
 from bench.quality.recipe import digest
 from bench.subject import Subject
 
@@ -41,6 +42,7 @@ def sample_grid(subject: Subject, *, images: int, columns: int, scale: int) -> I
     name = f"artifacts/samples-{digest([subject.cell.id if subject.cell else '', sample_hash, columns, scale])}.png"
     save_png(image_grid(drawn, columns, scale), subject.workspace.run_dir / name, root=subject.workspace.run_dir)
     copies = images - len(set(hashes))
-    warnings = (f"{copies} of {images} samples are copies of others",) if copies else ()
+    elsewhere = made_elsewhere({shard.made_by for shard in shards}, subject.device.type)
+    warnings = (*([f"{copies} of {images} samples are copies of others"] if copies else []), *elsewhere)
     at = {"sample_hash": sample_hash}
     yield Measurement("samples", "images", (float(len(drawn)),), at, artifact=name, warnings=warnings)

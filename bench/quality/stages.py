@@ -1,33 +1,40 @@
 """Results of expensive stages, each in a folder named by everything that changes it: samples -> features -> moments.
 
 A stage is cut into parts (shards of images) that are written whole or not at all, so that a killed run goes on at the
-next part, two machines can share the work by copying parts together, and a result of other weights, another recipe
-or older code is never picked up: it lies under another name. Everything here can be deleted and made again.
+next part, machines with the same kernels can share the work by copying parts together, and a result of other weights,
+another recipe, other kernels or older code is never picked up: it lies under another name. Everything here can be
+deleted and made again.
+
+Nothing here is believed because it is there. Every part holds the hash of its arrays and of where it belongs; one that
+was damaged, altered or put under another name counts as absent.
 """
 
 from __future__ import annotations
 
-import ast
 import json
-import os
-import sys
-import zipfile
-import zlib
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bench.errors import SaveError
-from bench.quality.moments import write_arrays
+from bench.errors import StoreError
+from bench.files import NotAFile, own_folder, read_regular, write_whole
+from bench.quality.arrays import Arrays, digest_of, read_arrays, write_arrays
 
-Arrays = Mapping[str, NDArray[Any]]
+SEAL = "seal"
+"""The member of a part that holds its hash."""
+MADE_BY = "made_by"
+"""The member that names the machine a part was made on: whoever uses it on another one says so."""
+IDENTITY = "identity.json"
+MAX_PART_BYTES = 1 << 28
+"""Of one part where its reader does not say how large it must be."""
+MAX_IDENTITY_BYTES = 1 << 20
+MAX_MAKERS = 100
+MAX_MAKER_CHARACTERS = 100
 
 
 @dataclass(frozen=True)
@@ -41,17 +48,37 @@ class Stage:
         """The address: every identity that is built on this stage holds it."""
         return self.folder.name
 
-    def read(self, part: str, *names: str) -> Arrays | None:
-        """A part's arrays of these names, or None when one is not there or damaged (it is then to be made again)."""
+    def read(self, part: str, *names: str, max_bytes: int = MAX_PART_BYTES) -> Arrays | None:
+        """A part's arrays of these names, or None when one is not there or not what was written (make it again then).
+
+        max_bytes: of all arrays of the part together; one that holds more was not written by us.
+        """
         try:
-            with self._path(part).open("rb") as file, np.load(file, allow_pickle=False) as data:
-                return {name: data[name] for name in names}  # reading checks the archive's check sums
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+            arrays = read_arrays(self._path(part), max_bytes=max_bytes)
+        except (OSError, StoreError):
             return None
+        seal = arrays.pop(SEAL, None)
+        if seal is None or str(seal) != self._seal(part, arrays) or not arrays.keys() >= set(names):
+            return None
+        return {name: arrays[name] for name in names}
+
+    def seal_of(self, part: str) -> str | None:
+        """The hash that a part says it has, which `read` compares; None when there is no such part."""
+        try:
+            seal = read_arrays(self._path(part), max_bytes=MAX_PART_BYTES, names=(SEAL,)).get(SEAL)
+        except (OSError, StoreError):
+            return None
+        return None if seal is None or seal.shape else str(seal)
 
     def write(self, part: str, arrays: Arrays) -> None:
         """Write a part, whole or not at all. Raises SaveError when the disk does not take it."""
-        write_arrays(self._path(part), arrays)
+        path = self._path(part)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        write_arrays(path, {**arrays, SEAL: np.array(self._seal(part, arrays))})
+
+    def _seal(self, part: str, arrays: Arrays) -> str:
+        return digest_of(f"{self.key}/{part}", arrays)
 
     def _path(self, part: str) -> Path:
         return self.folder / f"{part}.npz"
@@ -60,74 +87,39 @@ class Stage:
 def open_stage(cache_dir: Path, kind: str, identity: Mapping[str, object]) -> Stage:
     """The stage of this identity, whose folder then exists and holds the identity to be read by people.
 
+    The cache must be a folder of its own, not a link; whatever stands in the way below it is removed. A folder whose
+    identity is not the one it is named by is emptied: what lies in it was made of something else.
     Raises SaveError when the cache cannot be written.
     """
     text = json.dumps(identity, sort_keys=True, indent=1, allow_nan=False)
-    stage = Stage(cache_dir / kind / sha256(text.encode()).hexdigest()[:24])
-    readable = stage.folder / "identity.json"
+    key = sha256(text.encode()).hexdigest()[:24]
+    own_folder(cache_dir.parent, cache_dir.name)
+    for folder in (cache_dir / kind, cache_dir / kind / key):
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            folder.unlink(missing_ok=True)
+    stage = Stage(own_folder(cache_dir.parent, cache_dir.name, kind, key))
+    readable = stage.folder / IDENTITY
+    content = f"{text}\n".encode()
     try:
-        stage.folder.mkdir(parents=True, exist_ok=True)
-        if not readable.is_file():
-            temporary = readable.with_name(f".identity.{os.getpid()}")
-            temporary.write_text(text + "\n", encoding="utf-8")
-            temporary.replace(readable)
-    except OSError as error:
-        raise SaveError(f"{stage.folder}: cannot save stages here: {error.strerror or error}") from error
+        if not readable.is_symlink() and read_regular(readable, MAX_IDENTITY_BYTES) == content:
+            return stage
+        _empty(stage.folder)
+    except FileNotFoundError:
+        pass
+    except (NotAFile, OSError):
+        _empty(stage.folder)
+    write_whole(readable, content)
     return stage
 
 
-def code_fingerprint(objects: Iterable[object], packages: Iterable[str]) -> str:
-    """16 hex digits of the code that the given objects run, as far as it lies in the given packages.
-
-    Follows what their modules use to other modules of the packages. Comments, docstrings and layout do not count, so
-    that only a changed computation makes old results stale.
-    """
-    tops = tuple(packages)
-    pending = {module_of(each) for each in objects}
-    known: dict[str, str] = {}
-    while pending:
-        name = pending.pop()
-        module = sys.modules.get(name)
-        if name in known or module is None or not _within(name, tops):
-            continue
-        known[name] = _code(module)
-        pending |= {module_of(value) for value in vars(module).values()} - known.keys()
-    listing = "\n".join(f"{name} {known[name]}" for name in sorted(known))
-    return sha256(listing.encode()).hexdigest()[:16]
+def makers_of(arrays: Arrays) -> tuple[str, ...]:
+    """The machines that a part names, as plain words."""
+    names = map(str, arrays[MADE_BY].ravel()[:MAX_MAKERS])
+    return tuple("".join(c if c.isprintable() else "?" for c in name[:MAX_MAKER_CHARACTERS]) for name in names)
 
 
-def module_of(value: object) -> str:
-    """Name of the module that a module, class, function or instance comes from; empty where that is unknown."""
-    if isinstance(value, ModuleType):
-        return value.__name__
-    own = getattr(value, "__module__", None)
-    return own if isinstance(own, str) else ""
-
-
-def _within(name: str, packages: Iterable[str]) -> bool:
-    return any(name == package or name.startswith(f"{package}.") for package in packages)
-
-
-def _code(module: ModuleType) -> str:
-    """Hash of a module's code, or its name where it has no source."""
-    file = getattr(module, "__file__", None)
-    if file is None or not file.endswith(".py"):
-        return module.__name__
-    stat = Path(file).stat()
-    return _syntax_hash(file, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _syntax_hash(file: str, size: int, mtime_ns: int) -> str:
-    """Hash of a file's syntax tree without docstrings. size, mtime_ns: for the cache to see that it changed."""
-    tree = ast.parse(Path(file).read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            # A string that stands by itself says something to people and does nothing.
-            node.body = [each for each in body if not _is_text(each)]  # type: ignore[attr-defined]
-    return sha256(ast.dump(tree).encode()).hexdigest()
-
-
-def _is_text(node: object) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+def _empty(folder: Path) -> None:
+    """Remove what a folder of ours holds; links in it are removed, not followed."""
+    for path in tuple(folder.iterdir()):
+        with suppress(OSError):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

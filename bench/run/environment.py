@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, entry_points, version
-from importlib.util import find_spec
 from pathlib import Path
 
 from bench.contracts import Scalar
@@ -39,9 +38,6 @@ PRIVATE = re.compile(r"_(HOME|DIR|DIRS|PATH|ROOT|CACHE|FILE|TOKEN|KEY|SECRET|URL
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """Set for every worker from its cells' conditions, whatever they are outside."""
 
-MEASURING = ("diffusion", "data", "measure", "quality", "subject.py", "run/perform.py")
-"""The parts of this package whose code can change a number."""
-
 _GIT_TIMEOUT_S = 5.0
 
 
@@ -58,7 +54,8 @@ def worker_environment(threads: int, device: str) -> dict[str, str]:
 
 
 def describe_run(suite: str, suite_path: str, suite_text: str, command: str, started: str) -> RunInfo:
-    """A run that would begin here and now, still without an id and without its commit (see `commit`)."""
+    """A run that would begin here and now, still without an id, its commit (see `commit`) and its code's hash (see
+    `bench.run.code.all_code`)."""
     return RunInfo(
         schema=SCHEMA,
         id="",
@@ -69,7 +66,7 @@ def describe_run(suite: str, suite_path: str, suite_text: str, command: str, sta
         command=command,
         started=started,
         bench_version=__version__,
-        code_sha256=code_hash(),
+        code_sha256="",
         git_commit=None,
         git_dirty=None,
         machine=dict(machine()),
@@ -103,22 +100,6 @@ def packages() -> Mapping[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-@cache
-def code_hash() -> str:
-    """SHA-256 over the code that measures and the models that ship with the project."""
-    package = Path(__file__).parents[1]
-    files = [file for part in MEASURING for file in _python_files(package / part)]
-    models = find_spec("models")
-    for folder in (models.submodule_search_locations or ()) if models else ():
-        files += _python_files(Path(folder))
-    digest = sha256()
-    for file in files:
-        content = file.read_bytes()
-        digest.update(f"{file.parent.name}/{file.name} {len(content)}\n".encode())
-        digest.update(content)
-    return digest.hexdigest()
 
 
 @cache
@@ -226,10 +207,6 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.decode("utf-8", "replace").strip()
-
-
-def _python_files(path: Path) -> list[Path]:
-    return [path] if path.is_file() else sorted(path.rglob("*.py"))
 
 
 def _affinity() -> frozenset[int]:

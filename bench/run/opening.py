@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.errors import StoreError
+from bench.run.code import all_code
 from bench.run.environment import commit
 from bench.run.progress import counted
 from bench.run.schedule import Visit
@@ -27,7 +28,7 @@ from bench.store.files import (
 from bench.store.inputs import Inputs
 from bench.store.lines import LineWriter
 from bench.store.record import RunInfo
-from bench.store.resume import carried_over, differences, lacking
+from bench.store.resume import Lack, carried_over, differences, lacking
 
 
 @dataclass(frozen=True)
@@ -48,21 +49,28 @@ def open_run(
     resume: bool,
     note: Callable[[str], None],
 ) -> Opened:
-    """The newest run of `folder`, when it is of the same suite text and surroundings, or a new one.
+    """The newest run of `folder`, when it is of the same suite text, surroundings and code, or a new one.
 
-    info: what a run of here and now would say, still without id and commit. resume: False always begins a new run and
-    carries nothing over. note: told why a new run begins and what was carried over. Raises SaveError,
-    also when the run would have to be written through a link.
+    Other code matters only when something is to be measured: a run is of the code that its numbers come from.
+    info: what a run of here and now would say, still without id, commit and code. resume: False always begins a new
+    run and carries nothing over. note: told why a new run begins and what was carried over. Raises SaveError, also when
+    the run would have to be written through a link.
     """
     ids = run_ids(folder.parent, folder.name)
     if resume and ids:
         latest = _readable(folder / ids[-1], note)
         changes = differences(latest, info) if latest is not None else ()
         if latest is not None and not changes and latest.suite_sha256 == info.suite_sha256:
-            return Opened(load_run(continue_run(folder, ids[-1])), 0)
+            run = load_run(continue_run(folder, ids[-1]))
+            lacks = _lacks(visits, run, inputs)
+            if not lacks or (latest.schema, latest.code_sha256) == (info.schema, all_code()):
+                return Opened(run, 0)
+            stale = next((lack.reason for lack in lacks if lack.stale), "the measuring code or a model's code changed")
+            changes = (stale,)
         if changes:
             more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
             note(f"a new run begins, because since {ids[-1]} something changed: {changes[0]}{more}")
+    info = replace(info, code_sha256=all_code())
     head, dirty = commit(info.suite_path)
     info = replace(info, id=new_run_id(utc_now(), secrets.token_hex(3), ids), git_commit=head, git_dirty=dirty)
     sources = _standing(folder, ids, info, visits, inputs, note) if resume else {}
@@ -78,6 +86,13 @@ def open_run(
     if brought:
         note(f"carried over the numbers of {counted(len(brought), 'visit')} from earlier runs: nothing in them changed")
     return Opened(load_run(folder / info.id), len(brought))
+
+
+def _lacks(visits: Sequence[Visit], run: Run, inputs: Inputs) -> list[Lack]:
+    """Why visits would have to be made (again), one for each."""
+    attempts = run.found.attempts
+    lacks = (lacking(visit.wanted, attempts.get(visit.key), inputs.unchanged) for visit in visits)
+    return [lack for lack in lacks if lack is not None]
 
 
 def _standing(

@@ -98,6 +98,7 @@ def withdrawn(record: Record, reason: str, started: str) -> Record:
         warnings=(),
         subject={},
         inputs=(),
+        code={},
         started=started,
         duration_s=0.0,
         artifact=None,

@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from bench.contracts import Denoiser, Measurement, Need, Scalar, notes_of
 from bench.errors import MeasurementError, OutOfMemory
 from bench.files import sync_folder
-from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS, Entry, check_params
+from bench.registry import METRICS, check_params
 from bench.run.outcome import (
     Circumstances,
     is_expected,
@@ -34,15 +34,11 @@ from bench.run.outcome import (
 from bench.run.schedule import Visit, unmet_need
 from bench.run.spare_memory import spare_fraction
 from bench.run.wall import utc_now
-from bench.store.inputs import Inputs
 from bench.store.record import InputFile, Record, Status
 from bench.suite.schema import Cell
 
 SPARE_MEMORY = 0.25
 """Fraction of the machine's or container's memory that subjects kept for their next visit must leave free."""
-
-OWN_PACKAGES = frozenset({"bench", "models"})
-"""Code that the run's code hash covers."""
 
 
 class Measurable(Protocol):
@@ -88,7 +84,6 @@ class Performer:
         self._log = log
         self._builder = builder
         self._subjects: OrderedDict[str, Measurable] = OrderedDict()
-        self._inputs = Inputs()
         # What is there now stays: later collections need not look at it, so they take microseconds.
         gc.freeze()
 
@@ -140,7 +135,7 @@ class Performer:
             started,
             time.perf_counter() - begin,
             subject.facts(),
-            (*subject.input_files(), *self._inputs.describe_all(plugin_files(visit))),
+            subject.input_files(),
         )
         records = measured(visit, measurements, around)
         for name in {record.artifact for record in records if record.artifact is not None}:
@@ -180,18 +175,6 @@ class Performer:
             torch.cuda.empty_cache()
 
 
-def plugin_files(visit: Visit) -> tuple[Path, ...]:
-    """The source files, outside of this project, of everything a visit uses; numbers depend on their content."""
-    cell = visit.cell
-    entries: list[Entry[Any]] = [METRICS.get(visit.metric.name)]
-    for registry, ref in ((MODELS, cell.model), (SAMPLERS, cell.sampler), (DATASETS, cell.data)):
-        if ref is not None and ref.name in registry:
-            entries.append(registry.get(ref.name))
-    modules = {entry.factory.__module__ for entry in entries}
-    files = {getattr(sys.modules.get(name), "__file__", None) for name in modules if _top(name) not in OWN_PACKAGES}
-    return tuple(sorted(Path(file) for file in files if file is not None))
-
-
 def _noted(measurements: tuple[Measurement, ...], notes: tuple[str, ...]) -> tuple[Measurement, ...]:
     """The measurements with what the data set says to their readers; what is no measurement stays as it is,
     to be refused in its place."""
@@ -213,10 +196,6 @@ def _secure(artifact: Path) -> None:
     finally:
         os.close(fd)
     sync_folder(artifact.parent)
-
-
-def _top(module: str) -> str:
-    return module.split(".", 1)[0]
 
 
 def _unmet_by_weights(subject: Measurable, visit: Visit) -> str | None:

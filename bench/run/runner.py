@@ -7,9 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from bench.errors import SaveError
+from bench.run.code import code_of, forget_code
 from bench.run.environment import available_processors, describe_run
 from bench.run.executor import Beginning, Dropped, Ended, Executor, Happening, Setting
 from bench.run.fate import RunOutcome, outcome, unanswered
@@ -26,7 +28,7 @@ from bench.store.files import RECORDS_FILE, writing
 from bench.store.inputs import Inputs
 from bench.store.lines import LineWriter
 from bench.store.record import Record, Status
-from bench.store.resume import Lack, changed_input, lacking
+from bench.store.resume import Lack, changed_code, changed_input, lacking
 from bench.suite.missing import cells_lack
 from bench.suite.schema import Cell, Suite
 
@@ -53,6 +55,7 @@ def run_suite(
     the same call continues.
     """
     progress = progress or QuietProgress()
+    forget_code()
     plans = plan(cells, suite.seed)
     visits = tuple(visit for worker in plans for visit in worker.visits)
     started = utc_text(utc_now())
@@ -164,6 +167,9 @@ class _Loop:
             del self._left_of_cell[visit.cell.id]
 
     def _save(self, visit: Visit, records: Sequence[Record]) -> None:
+        # Here and not in the worker, which would read the files later, when they may have changed.
+        code = visit.wanted.code
+        records = [replace(record, code=code) for record in records]
         self._writer.append(records)
         self._attempts |= current(records)
         self._progress.ended(visit, records)
@@ -195,9 +201,14 @@ class _Loop:
 
         That goes for all cells of the run, also for those that this call does not measure.
         """
+        planned = {visit.key for visit in self._visits}
         reasons = {key: lack.reason for key, lack in self._lacks.items() if lack.stale}
         for key, attempt in self._attempts.items():
             changed = changed_input(attempt, self._inputs.unchanged)
+            if changed is None and key not in planned and attempt.status is Status.OK:
+                first = attempt.records[0]
+                parts = (first.factors.get(part) for part in ("model", "sampler", "data"))
+                changed = changed_code(first, code_of(first.metric, *parts))
             if changed is not None:
                 reasons.setdefault(key, changed)
         started = utc_text(utc_now())

@@ -13,6 +13,7 @@ from functools import cached_property
 
 from bench.contracts import MetricKind, MetricSpec, Need
 from bench.registry import metric_spec
+from bench.run.code import code_of_cell
 from bench.store.attempts import Key, params_text
 from bench.store.resume import Wanted
 from bench.suite.schema import Cell, Effort, Ref
@@ -69,6 +70,7 @@ class Visit:
             self.cell.conditions.model_dump(),
             self.cell.seed,
             {name: effort[name] for name in PRECISION[self.spec.kind]},
+            code_of_cell(self.cell, self.metric.name),
         )
 
 

@@ -2,6 +2,7 @@
 
 A Record is everything a stranger needs to judge one number. `schema` counts format changes:
 1  first format.
+2  a record names the code that it comes from, and a run's code is hashed by its syntax instead of its bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from bench.errors import StoreError
 from bench.store import fields
 from bench.store.fields import Field
 
-SCHEMA = 1
+SCHEMA = 2
 MAX_LINE_BYTES = 16 << 20
 """Of one record."""
 
@@ -87,6 +88,8 @@ class Record:
     artifact: str | None
     reused: str | None = None
     """Run id this record was carried over from, when nothing it depends on had changed."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """Part (harness, metric, model, sampler, data) -> hash of the code that it can run; empty where nobody noted it."""
     siblings: int = 1
     """How many records the same visit of the same metric gave in all; fewer in a file mean that it was cut short."""
     checksum: str = field(default="", compare=False)
@@ -119,7 +122,7 @@ class RunInfo:
     started: str
     bench_version: str
     code_sha256: str
-    """Of the project's own measuring code and models."""
+    """Of all the project's own code that can measure anything; see `Record.code` for that of one number."""
     git_commit: str | None
     git_dirty: bool | None
     machine: Mapping[str, Scalar]
@@ -128,6 +131,13 @@ class RunInfo:
     """Versions of everything that can change a number, python included."""
     environment: Mapping[str, str]
     """The environment variables that can change a number (OMP_*, MKL_*, CUDA_*, PYTORCH_*), and no others."""
+
+
+def code_differs(one: RunInfo, other: RunInfo) -> bool:
+    """Whether two runs were made by different code, as far as their hashes, made in the same way, can tell."""
+    if not one.code_sha256 or not other.code_sha256 or (one.schema < 2) != (other.schema < 2):
+        return False
+    return one.code_sha256 != other.code_sha256
 
 
 def _input_file(name: str, value: Any) -> InputFile:
@@ -254,6 +264,8 @@ def from_line(line: str, repeated: Repeated | None = None) -> Record:
         if not _matches(line, data, written):
             raise StoreError("the line does not match its checksum")
         _check_schema(data["schema"])
+        if data["schema"] < 2:
+            data["code"] = {}
         if data.keys() != RECORD.keys():
             raise StoreError(f"keys differ: {listed(data.keys() ^ RECORD.keys())}")
         read = (repeated or Repeated()).read

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from bench.contracts import Scalar
 from bench.store.attempts import Attempt, Key
-from bench.store.record import InputFile, Record, RunInfo, Status
+from bench.store.record import SCHEMA, InputFile, Record, RunInfo, Status
 
 NOT_IDENTITY = frozenset({"memory_bytes"})
 """Machine facts that may differ a little between two starts of one machine."""
+PARTS: Mapping[str, str] = {"data": "data set"}
+"""Parts of the code whose name is not what people call them."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Wanted:
     seed: int
     effort: Mapping[str, int]
     """Only what changes the precision of this kind of number."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """Part -> hash of the code that would run now."""
 
     def is_of(self, record: Record) -> bool:
         """Whether a record is of this very cell: ids may clash."""
@@ -54,13 +58,26 @@ def lacking(wanted: Wanted, attempt: Attempt | None, unchanged: Callable[[InputF
         return Lack(f"{attempt.status} before", detail=attempt.reason)
     if not wanted.is_of(first):
         return Lack("another cell had the same id", stale=True)
-    changed = changed_input(attempt, unchanged)
+    changed = changed_code(first, wanted.code) or changed_input(attempt, unchanged)
     if changed is not None:
         return Lack(changed, stale=True)
     for name, asked in wanted.effort.items() if attempt.status is Status.OK else ():
         if first.effort.get(name, 0) < asked:
             return Lack(f"effort.{name} was {first.effort.get(name, 0)} and now is {asked}")
     return None
+
+
+def changed_code(record: Record, code: Mapping[str, str]) -> str | None:
+    """`the code of the model 'cunet' changed since`; None when a record's code is what it was. code: as it is now."""
+    if record.code and all(record.code.get(part) == now for part, now in code.items()):
+        return None
+    if not record.code:
+        return "measured by an earlier version, which did not note by what code" if code else None
+    part = next(part for part, now in code.items() if record.code.get(part) != now)
+    if part == "harness":
+        return "the code that every number goes through changed since"
+    name = record.metric if part == "metric" else record.factors.get(part)
+    return f"the code of the {PARTS.get(part, part)} {name!r} changed since"
 
 
 def changed_input(attempt: Attempt, unchanged: Callable[[InputFile], bool]) -> str | None:
@@ -84,8 +101,6 @@ def differences(old: RunInfo, new: RunInfo) -> tuple[str, ...]:
         for name in sorted(before.keys() | after.keys())
         if name not in NOT_IDENTITY and before.get(name) != after.get(name)
     ]
-    if old.code_sha256 != new.code_sha256:
-        found.append("the measuring code or a model's code changed")
     return tuple(found)
 
 
@@ -99,4 +114,4 @@ def _change(before: Scalar, after: Scalar) -> str:
 
 def carried_over(records: Iterable[Record], run: str) -> tuple[Record, ...]:
     """The same numbers as records of another run; `reused` names the run that measured them."""
-    return tuple(replace(record, run=run, reused=record.reused or record.run) for record in records)
+    return tuple(replace(record, schema=SCHEMA, run=run, reused=record.reused or record.run) for record in records)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bench.contracts import Scalar, Value
 from bench.store.record import InputFile, Record, RunInfo
-from bench.store.resume import NOT_IDENTITY
+from bench.store.resume import NOT_IDENTITY, PARTS
 from bench.suite.schema import Cell
 from bench.verdict.surroundings import Difference, named, shown
 
@@ -39,17 +39,17 @@ def changes(
     now: RunInfo,
     planned: Cell | None,
     describe: Callable[[str], InputFile | None],
+    code: Mapping[str, Mapping[str, str]] | None = None,
 ) -> tuple[Change, ...]:
     """Every input of a cell's numbers, the changed ones first.
 
     records: of one cell. now: what a run of here and now would say. planned: the cell as today's suite has it, None
-    when it has no such cell. describe: a recorded path to the file as it is, None when it is gone.
+    when it has no such cell. describe: a recorded path to the file as it is, None when it is gone. code: metric ->
+    part -> hash of its code as it is, for those that are planned.
     """
     found = [
         *_files(records, describe),
-        Change(
-            "code", f"sha256 {then.code_sha256[:8]}", f"sha256 {now.code_sha256[:8]}", _differ(then, now, "code_sha256")
-        ),
+        *_code(records, then, now, code or {}),
         *_group("factors", _facts(records[0].factors), None if planned is None else _facts(planned.factors)),
         *_group("conditions", records[0].conditions, None if planned is None else planned.conditions.model_dump()),
         *_group("machine", _identity(then.machine), _identity(now.machine)),
@@ -79,6 +79,28 @@ def _files(records: Sequence[Record], describe: Callable[[str], InputFile | None
         now = "gone" if current is None else f"sha256 {current.sha256[:8]}"
         found.append(Change(f"file {path}", then, now, now != then))
     return found
+
+
+def _code(
+    records: Sequence[Record], then: RunInfo, now: RunInfo, code: Mapping[str, Mapping[str, str]]
+) -> list[Change]:
+    """The code of each part, as far as the numbers say which they come from; else that of all that can measure."""
+    seen: dict[str, tuple[str, str]] = {}
+    for record in records:
+        for part, before in record.code.items():
+            what = f"code of {record.metric}" if part == "metric" else f"code of the {PARTS.get(part, part)}"
+            after = code.get(record.metric, {}).get(part)
+            if after is not None and (what not in seen or before != after):
+                seen[what] = before, after
+    if seen:
+        return [
+            Change(what, f"hash {before[:8]}", f"hash {after[:8]}", before != after)
+            for what, (before, after) in seen.items()
+        ]
+    if (then.schema < 2) != (now.schema < 2):  # hashed in another way, so that nothing tells
+        return []
+    before, after = then.code_sha256[:8], now.code_sha256[:8]
+    return [Change("code", f"sha256 {before}", f"sha256 {after}", _differ(then, now, "code_sha256"))]
 
 
 def _identity(machine: Mapping[str, Scalar]) -> Mapping[str, Scalar]:

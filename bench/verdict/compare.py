@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from bench.contracts import MetricKind, MetricSpec
 from bench.registry import METRICS, metric_spec
-from bench.store.record import Record, RunInfo
+from bench.store.record import Record, RunInfo, code_differs
 from bench.units import plural
 from bench.verdict import surroundings
 from bench.verdict.directions import direction, is_drawn, score_of
@@ -252,8 +252,9 @@ def _notes(base: Side, new: Side, verdicts: Sequence[Verdict]) -> Iterator[str]:
             "times of two runs differ by what the machine did between them, which no interval holds; "
             "`bench gate` measures both at once and decides 5 %"
         )
-    codes = [{run.code_sha256 for run in side.runs.values()} - {""} for side in (base, new)]
-    if all(codes) and codes[0] != codes[1]:
+    runs = [[run for run in side.runs.values() if run.code_sha256] for side in (base, new)]
+    codes = [{run.code_sha256 for run in each} for each in runs]
+    if all(codes) and codes[0] != codes[1] and any(code_differs(one, other) for one in runs[0] for other in runs[1]):
         yield "the measuring code or a model's code differs between BASE and NEW"
 
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from bench.contracts import MetricKind
-from bench.store.record import Record, RunInfo
+from bench.store.record import Record, RunInfo, code_differs
 from bench.verdict.compare import Rules, compare, specs_of
 from bench.verdict.matching import Group, pairs
 from bench.verdict.numbers import percent
@@ -49,7 +49,7 @@ TIMES: Sequence[Rank] = (
     (("warnings",), "something else ran at the same time on one side"),
     (("machine.logical_cores", "machine.governor", "machine.turbo_off", "machine.smt", "machine.virtual"), "its speed"),
     (("packages.torch", "packages.triton"), "another release has other kernels"),
-    (("code",), "the measuring code or a model's code changed"),
+    (("code", "code.*"), "the measuring code or a model's code changed"),
     (("environment.*",), "steers threads, memory or kernels"),
     (("machine.*", "packages.*"), "part of the surroundings"),
     (("started",), "a machine is not equally fast at all times; nothing recorded says how fast it was"),
@@ -68,7 +68,7 @@ SCORES: Sequence[Rank] = (
         "other noise gives other pictures of the same quality, within sampling error",
     ),
     (("conditions.dtype", "subject.tf32"), "rounding, which moves the third digit"),
-    (("code",), "the measuring code or a model's code changed"),
+    (("code", "code.*"), "the measuring code or a model's code changed"),
     (("packages.*",), "another release rounds differently, which moves the fourth digit"),
     (("machine.*", "conditions.*", "subject.*", "environment.*"), "other kernels, which move the fourth digit"),
 )
@@ -82,7 +82,7 @@ BYTES: Sequence[Rank] = (
     (("packages.torch",), "another release allocates differently"),
     (("environment.MALLOC_*", "environment.*"), "steers the allocator"),
     (("machine.transparent_hugepages", "machine.kernel"), "decides what a page is"),
-    (("code",), "the measuring code or a model's code changed"),
+    (("code", "code.*"), "the measuring code or a model's code changed"),
     (("machine.*", "packages.*"), "part of the surroundings"),
 )
 COUNTS: Sequence[Rank] = (
@@ -90,7 +90,7 @@ COUNTS: Sequence[Rank] = (
     (("sampler", "sampler.*", "nfe"), "another walk makes other calls"),
     (("conditions.dtype",), "bytes of every element"),
     (("at.*", "params.*"), "another counter or another part"),
-    (("code",), "the measuring code or a model's code changed"),
+    (("code", "code.*"), "the measuring code or a model's code changed"),
     (("packages.*",), "another release of a counter, or of what is counted"),
 )
 RANKS: Mapping[MetricKind, Sequence[Rank]] = {
@@ -208,6 +208,8 @@ def differences(one: Record, other: Record, before: RunInfo | None, after: RunIn
     yield from (each for each in of_records(one, other) if not each.field.startswith("subject."))
     yield from named("subject.", one.subject, other.subject)
     yield from named("at.", one.at, other.at)
+    if one.code and other.code:
+        yield from named("code.", one.code, other.code)
     if one.nfe != other.nfe:
         yield Difference("nfe", one.nfe, other.nfe)
     yield from named("effort.", one.effort, other.effort)
@@ -218,7 +220,7 @@ def differences(one: Record, other: Record, before: RunInfo | None, after: RunIn
         return
     if before.id != after.id:
         yield from of_runs(before, after)
-        if before.code_sha256 != after.code_sha256:
+        if not (one.code and other.code) and code_differs(before, after):
             yield Difference("code", before.code_sha256[:12], after.code_sha256[:12])
         yield Difference("started", before.started, after.started)
 

@@ -124,6 +124,7 @@ def digits_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache that holds the classifier's features of the real digits, so that not every test computes them."""
     cache = tmp_path_factory.mktemp("digits-cache")
     how = feature_recipe("tf", "digits-cnn", digits_cnn.SHA256, channels=1)
+    torch.set_num_threads(Conditions().threads)  # as the toy subjects have, or they would not find it
     for split in ("train", "test"):
         real(load_digits(split), how, cache, "cpu").moments()
     return cache

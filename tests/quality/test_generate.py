@@ -13,12 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.contracts import Prediction, ScheduleSpec, Weights
 from bench.errors import MeasurementError, NonFiniteOutput
+from bench.quality import digits_cnn
+from bench.quality.features import real
 from bench.quality.generate import check_no_copies, image_hashes, samples_identity, samples_of
-from bench.quality.recipe import SHARD
+from bench.quality.kernels import made_elsewhere
+from bench.quality.recipe import SHARD, feature_recipe
 from bench.subject import Subject
 
 Build = Callable[..., Subject]
@@ -147,6 +151,39 @@ def test_a_damaged_shard_is_drawn_again(toy_subject: Build) -> None:
     assert file.stat().st_size > 5000
 
 
+def poisoned(images: NDArray[np.float32], hashes: NDArray[Any]) -> dict[str, dict[str, NDArray[Any]]]:
+    altered = images.copy()
+    altered[7, 0, 3, 3] += 1e-6
+    infinite = images.copy()
+    infinite[0, 0, 0, 0] = np.inf
+    return {
+        "other pixels": {"images": altered, "hashes": hashes},
+        "other hashes": {"images": images, "hashes": hashes[::-1].copy()},
+        "two images changed places": {"images": images[[1, 0, *range(2, SHARD)]], "hashes": hashes},
+        "fewer images": {"images": images[:60], "hashes": hashes[:60]},
+        "another shape": {"images": images.reshape(SHARD, 1, 8, 32), "hashes": hashes},
+        "another type": {"images": images.astype(np.float64), "hashes": hashes},
+        "not finite": {"images": infinite, "hashes": np.array(image_hashes(infinite))},
+        "hashes of another type": {"images": images, "hashes": np.arange(SHARD)},
+        "no hashes": {"images": images},
+    }
+
+
+@pytest.mark.parametrize("case", poisoned(np.zeros((SHARD, 1, 16, 16), np.float32), np.zeros(SHARD)))
+def test_a_poisoned_shard_is_not_believed_even_where_it_is_sealed(toy_subject: Build, case: str) -> None:
+    subject = toy_subject()
+    whole = first(subject, SHARD)
+    stage = samples_of(subject).stage
+    part = stage.read("000000", "images", "hashes")
+    assert part is not None
+
+    stage.write("000000", {"made_by": np.array("x"), **poisoned(part["images"], part["hashes"])[case]})
+
+    assert samples_of(subject).cached(0) is None
+    assert torch.equal(first(toy_subject(), SHARD), whole)
+    assert samples_of(subject).cached(0) is not None
+
+
 CHANGES: dict[str, dict[str, Any]] = {
     "seed": {"seed": 1},
     "model argument": {"model": {"part": 0.6}},
@@ -154,6 +191,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "eta": {"sampler": {"eta": 1.0}},
     "dtype": {"dtype": "bfloat16"},
     "memory format": {"memory_format": "channels_last"},
+    "threads": {"threads": 2},
 }
 
 
@@ -176,10 +214,63 @@ def test_everything_that_changes_a_sample_changes_its_address(toy_subject: Build
 def test_what_does_not_change_a_sample_does_not_change_its_address(toy_subject: Build, tmp_path: Path) -> None:
     plain = samples_of(toy_subject()).stage.key
 
-    for change in ({"model": {"weights": "/elsewhere/toy.safetensors"}}, {"threads": 2}, {"batch_size": 7}):
+    for change in ({"model": {"weights": "/elsewhere/toy.safetensors"}}, {"batch_size": 7}):
         assert samples_of(toy_subject(**change)).stage.key == plain
     # Defaults that are spelt out are still defaults.
     assert samples_of(toy_subject(model={"part": 0.5}, sampler={"eta": 0.0})).stage.key == plain
+
+
+@pytest.mark.parametrize(
+    ("where", "change"),
+    [
+        ("torch.backends.cpu.get_cpu_capability", lambda: "AVX512"),
+        ("bench.quality.kernels.cpu", lambda: {"maker": "other", "flags": "avx2 avx512f"}),
+        ("torch.__version__", "9.9.9"),
+        ("torch.__config__.show", lambda: "  - Intel(R) MKL-DNN v9.9.9\n"),
+        ("torch.are_deterministic_algorithms_enabled", lambda: True),
+    ],
+)
+def test_samples_of_other_kernels_have_an_address_of_their_own(
+    toy_subject: Build, monkeypatch: pytest.MonkeyPatch, where: str, change: Any
+) -> None:
+    plain, features = samples_of(toy_subject()).stage.key, features_key(toy_subject())
+
+    monkeypatch.setattr(where, change)
+
+    assert samples_of(toy_subject()).stage.key != plain
+    assert features_key(toy_subject()) != features
+
+
+@pytest.mark.parametrize("name", ["ONEDNN_MAX_CPU_ISA", "DNNL_DEFAULT_FPMATH_MODE", "MKL_CBWR", "NVIDIA_TF32_OVERRIDE"])
+def test_variables_that_choose_kernels_are_part_of_the_address_and_others_are_not(
+    toy_subject: Build, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    plain = samples_of(toy_subject()).stage.key
+
+    monkeypatch.setenv("ONEDNN_VERBOSE", "1")
+    monkeypatch.setenv("OMP_PROC_BIND", "close")
+    assert samples_of(toy_subject()).stage.key == plain
+    monkeypatch.setenv(name, "SSE41")
+    assert samples_of(toy_subject()).stage.key != plain
+
+
+def features_key(subject: Subject) -> str:
+    how = feature_recipe("tf", "digits-cnn", digits_cnn.SHA256, channels=1)
+    assert subject.data is not None
+    return real(subject.data, how, subject.workspace.cache_dir, "cpu").stage.key
+
+
+def test_samples_that_another_machine_drew_say_so_where_they_are_used(
+    toy_subject: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = {shard.made_by for shard in samples_of(toy_subject()).first(100)}
+
+    monkeypatch.setattr("bench.quality.kernels.processor_name", lambda cpuinfo: "Another 9000")
+    makers = {shard.made_by for shard in samples_of(toy_subject()).first(200)}
+
+    assert makers == {*here, "Another 9000"}
+    (sentence,) = made_elsewhere(makers, "cpu")
+    assert sentence == f"part of it was made on another machine with the same kernels, {here.pop()}, and kept"
 
 
 def test_large_images_are_drawn_in_small_batches_that_are_part_of_the_address(toy_subject: Build) -> None:

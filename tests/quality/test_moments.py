@@ -203,7 +203,7 @@ def test_an_archive_that_would_fill_the_memory_is_refused_before_it_is_read(
         archive.writestr("mu.npy", bytes(2**20))
 
     assert path.stat().st_size < 2000
-    with pytest.raises(StoreError, match="no covariance of at most 100 features"):
+    with pytest.raises(StoreError, match="1,048,576 bytes are more than the 80,000"):
         load_moments(path)
 
 

@@ -18,7 +18,7 @@ from bench.errors import ExitCode, SaveError, UserError
 from bench.run import perform
 from bench.run.executor import Ended, Happening, Setting
 from bench.run.inline import WARNING
-from bench.run.perform import Performer, plugin_files
+from bench.run.perform import Performer
 from bench.run.schedule import WorkerPlan, plan
 from bench.store.attempts import attempts
 from bench.store.files import RECORDS_FILE, load_run, run_ids
@@ -623,15 +623,13 @@ def test_executor_that_forgets_a_cell_leaves_a_failure_and_not_a_hole(inline: An
     assert {attempt.reason for attempt in outcome.problems} == {"nothing was heard of it"}
 
 
-def test_numbers_of_a_plugin_depend_on_its_file(inline: Any, make_cell: MakeCell) -> None:
-    cell = make_cell({})
-    (visit,) = plan([cell], 0)[0].visits
+def test_every_record_names_the_code_of_each_part(inline: Any, make_cell: MakeCell) -> None:
+    outcome = inline.run(make_cell({}, ["fake-exact", "fake-bytes"]), make_cell({"behave": "fail"}))
 
-    outcome = inline.run(cell)
-
-    assert [path.name for path in plugin_files(visit)] == ["fake_plugin.py"]
-    (record,) = load_run(outcome.path).records
-    assert [Path(file.path).name for file in record.inputs] == ["fake_plugin.py"]
+    records = load_run(outcome.path).records
+    assert {tuple(sorted(record.code)) for record in records} == {("harness", "metric", "model")}
+    assert len({record.code["metric"] for record in records}) == 2
+    assert len({record.code["model"] for record in records}) == 1
 
 
 def test_no_visit_is_recorded_twice(inline: Any, make_cell: MakeCell) -> None:

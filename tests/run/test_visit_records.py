@@ -44,7 +44,7 @@ def test_record_says_everything_about_its_visit(visit: Visit) -> None:
     (record,) = measured(visit, [Measurement("fake-stages", "s", (1, 2.5), {"stage": 0}, nfe=3)], AROUND)
 
     assert json.loads(to_line(record)) | {"checksum": ""} == {
-        "schema": 1,
+        "schema": 2,
         "run": "run",
         "cell": visit.cell.id,
         "suite": "toy",
@@ -75,6 +75,7 @@ def test_record_says_everything_about_its_visit(visit: Visit) -> None:
         "duration_s": 1.5,
         "artifact": None,
         "reused": None,
+        "code": {},
         "siblings": 1,
         "checksum": "",
     }

@@ -124,7 +124,7 @@ def test_run_json_of_a_newer_program_says_so(tmp_path: Path, info: RunInfo) -> N
     with writing(tmp_path, "toy", "this test") as folder, new_run(folder, replace(info, schema=99)):
         pass
 
-    with pytest.raises(StoreError, match=r"format 99 is newer than this program's 1; update it"):
+    with pytest.raises(StoreError, match=r"format 99 is newer than this program's 2; update it"):
         load_info(tmp_path / "toy" / info.id)
 
 

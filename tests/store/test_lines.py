@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import resource
@@ -16,7 +17,7 @@ import pytest
 from bench.errors import SaveError, StoreError
 from bench.store.attempts import current
 from bench.store.lines import LineWriter, parse_lines, read_lines
-from bench.store.record import Record, Status, from_line, to_line
+from bench.store.record import Record, Status, checksum, from_line, to_line
 
 MakeRecord = Callable[..., Record]
 
@@ -77,6 +78,16 @@ def test_file_cut_at_any_byte_gives_the_whole_lines_before_the_cut(path: Path, r
     for cut in range(len(whole)):
         complete = sum(end <= cut for end in ends)  # a line that lacks only its newline is whole
         assert parse_lines(whole[:cut]).records == records[:complete]
+
+
+def test_lines_of_the_first_format_are_read_and_name_no_code(record: MakeRecord) -> None:
+    data = json.loads(to_line(record(schema=1)))
+    del data["checksum"], data["code"]
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+
+    found = from_line(f'{text[:-1]},"checksum":"{checksum(text)}"}}')
+
+    assert found == record(schema=1, code={})
 
 
 def test_append_after_a_torn_line_starts_a_new_one(path: Path, record: MakeRecord) -> None:
@@ -185,7 +196,7 @@ FULL = """
         except SaveError as error:
             first = str(error)
         try:
-            writer.append([BASE])
+            writer.append([replace(BASE, part=f"p0r{{saved}}")] * 2)
         except SaveError:
             print(saved, first)
 """

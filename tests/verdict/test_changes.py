@@ -94,6 +94,23 @@ def test_code_versions_variables_and_the_machine_are_told_apart(record: MakeReco
     ]
 
 
+def test_the_code_of_each_part_is_compared_where_the_numbers_say_it(record: MakeRecord) -> None:
+    one = replace(measured(record), code={"harness": "1", "metric": "2", "model": "3"})
+    metric = one.metric
+    now = {metric: {"harness": "1", "metric": "2", "model": "x"}}
+
+    found = changes([one], info(), info(code_sha256="0ther000"), cell(), lambda path: WEIGHTS, now)
+
+    code = {each.what: each.changed for each in found if each.what.startswith("code")}
+    assert code == {"code of the harness": False, f"code of {metric}": False, "code of the model": True}
+
+
+def test_code_that_was_hashed_in_another_way_is_not_compared(record: MakeRecord) -> None:
+    found = changes([measured(record)], info(), info(schema=2, code_sha256="x"), cell(), lambda path: WEIGHTS)
+
+    assert not [each for each in found if each.what.startswith("code")]
+
+
 def test_a_little_more_memory_is_no_change(record: MakeRecord) -> None:
     assert changed(record, info(machine={"cpu": "EPYC", "memory_bytes": 2})) == []
 

@@ -84,6 +84,26 @@ def test_no_machine_is_suspected_of_changing_a_count(record: MakeRecord) -> None
     assert fields(only(one, other)) == ["code"]
 
 
+def test_the_part_whose_code_differs_is_named(record: MakeRecord) -> None:
+    code = {"harness": "1", "metric": "2", "model": "3"}
+    later = info("20261121-101500-ab12cd", code_sha256="other")
+
+    found = only(
+        side(replace(record(metric="macs", unit="MAC", values=(1.0,)), code=code)),
+        side(replace(record(metric="macs", unit="MAC", values=(2.0,)), code={**code, "model": "x"}), later),
+    )
+
+    assert fields(found) == ["code.model"]
+    assert found.suspects[0].reason == "the measuring code or a model's code changed"
+
+
+def test_code_that_was_hashed_in_another_way_is_not_suspected(record: MakeRecord) -> None:
+    one, other = (record(metric="macs", unit="MAC", values=(value,)) for value in (1.0, 2.0))
+    later = info("20261121-101500-ab12cd", schema=2, code_sha256="other")
+
+    assert fields(only(side(one, info(schema=1)), side(other, later))) == []
+
+
 def test_what_ran_beside_a_time_is_suspected(record: MakeRecord) -> None:
     one, other = (
         side(record(values=(1.0,))),
