@@ -176,6 +176,7 @@ RECORD: Mapping[str, Field] = {
     "duration_s": fields.number,
     "artifact": fields.optional(fields.artifact),
     "reused": fields.optional(_text),
+    "code": fields.mapping(_text),
     "siblings": fields.whole(1),
 }
 """What stands in every line, in its order, besides the checksum."""
@@ -238,6 +239,8 @@ def to_line(record: Record) -> str:
     """One line of JSON without the newline, keys in field order, with its own checksum."""
     data = asdict(record)
     del data["checksum"]
+    if record.schema < 2:
+        del data["code"]
     text = _canonical(data)
     return f'{text[:-1]},"checksum":"{checksum(text)}"}}'
 
