@@ -32,9 +32,9 @@ class ExitCode(IntEnum):
     OK = 0
     """Everything asked for was measured."""
     REGRESSION = 1
-    """`check` or `gate` found a regression, or a claim failed."""
+    """`compare`, `check` or `gate` found a regression, or a claim failed."""
     BAD_INPUT = 2
-    """Nothing was run: a suite, a checkpoint, an option or a data path is wrong."""
+    """Nothing was run or compared: a suite, a checkpoint, an option, a data path or one side of a comparison is wrong."""
     SOME_FAILED = 3
     """Some cells failed, were skipped or could not be compared; the others are saved."""
     CANNOT_SAVE = 4

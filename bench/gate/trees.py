@@ -105,8 +105,8 @@ def same_files(base: Tree, head: Tree) -> str | None:
     if not base.commit or _git(head.root, "diff", "--quiet", base.commit, "--").returncode:
         return None
     return (
-        f"the files of {base.what} are those of the current folder: nothing that git knows has changed, so nothing can "
-        "be slower; is the base the one you mean?"
+        f"the files of {base.what} are those of the current folder: nothing that git knows has changed; is the "
+        "base the one you mean?"
     )
 
 
@@ -131,7 +131,9 @@ def check_files(base: Tree, head: Tree, files: Iterable[str]) -> None:
     Raises UserError when some are head's, or none are of its own tree: then the code would be compared with itself.
     """
     shared = [os.path.realpath(each) for each in (*installed(), *_standard_library())]
-    loaded = [each for each in files if not any(Path(os.path.realpath(each)).is_relative_to(one) for one in shared)]
+    # Some modules only claim a file: torch._classes says `_classes.py`.
+    real = [each for each in files if Path(each).is_absolute() and Path(each).is_file()]
+    loaded = [each for each in real if not any(Path(os.path.realpath(each)).is_relative_to(one) for one in shared)]
     heads = [each for each in loaded if head.has(each) and not base.has(each) and each != str(Path(arm.__file__))]
     if heads:
         raise UserError(

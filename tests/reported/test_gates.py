@@ -137,6 +137,56 @@ def test_a_base_that_loads_a_module_of_heads_is_bad_input(
         gate()
 
 
+def test_a_module_that_only_claims_a_file_belongs_to_no_tree(repository: Path) -> None:
+    plugin = repository / "gate_plugin.py"
+    plugin.write_text(plugin.read_text() + "\nimport sys, types\nsys.modules['odd'] = types.ModuleType('odd')\n"
+                      "sys.modules['odd'].__file__ = 'gate_plugin.py'\n")  # fmt: skip
+    scripted.commit(repository, "Two")
+
+    assert gate().comparison.exit_code is ExitCode.OK
+
+
+MODEL = """
+import torch
+from bench import register_model
+from bench.contracts import Denoiser, Prediction, ScheduleSpec, Weights
+
+
+@register_model("gated-convolution")
+def gated_convolution():
+    torch.manual_seed(0)
+    network = torch.nn.Conv2d(1, 1, SIZE, padding="same")
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convolution = network
+
+        def forward(self, x_t, t):
+            return self.convolution(x_t)
+
+    return Denoiser(Network(), (1, 8, 8), Prediction.EPSILON, ScheduleSpec(), Weights("random"))
+"""
+
+
+@pytest.mark.slow
+def test_a_network_of_a_users_own_repository_is_gated(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (repository / "mine.py").write_text(MODEL.replace("SIZE", "3"))
+    (repository / "mine.yaml").write_text(
+        "schema: 1\nsuite: mine\ntitle: M\ngrid: [{model: gated-convolution, sampler: {name: ddim, timesteps: 2}}]\n"
+        "metrics: [nfe]\n"
+    )
+    scripted.commit(repository, "Two")
+    command = ["gate", "mine.yaml", "--plugin", "mine.py", "--base", "HEAD", "--exact-only", "--quiet"]
+
+    same = main(command)
+    (repository / "mine.py").write_text(MODEL.replace("SIZE", "5"))
+    larger = main(command)
+
+    assert (same, larger) == (0, 1)
+    assert "parameters (which = total): 10 became 26" in capsys.readouterr().out
+
+
 def test_a_base_that_cannot_make_any_cell_compares_nothing(repository: Path, tmp_path: Path) -> None:
     scripted.write_side(tmp_path / "base", broken="build")
 
