@@ -103,16 +103,16 @@ class Subject:
         """
         with torch.inference_mode():
             network = self.denoiser.network if self.compiled is None else self.compiled
-            given = x_t.to(self.dtype, memory_format=self._layout)
+            x_in = x_t.to(self.dtype, memory_format=self._layout)
             timesteps = self._timesteps.get((t, x_t.shape[0]))
             if timesteps is None:
                 timesteps = self._new_timesteps(t, x_t.shape[0])
-                output = self._first_call(network, given, timesteps)
+                output = self._first_call(network, x_in, timesteps)
             else:
-                output = network(given, timesteps)
+                output = network(x_in, timesteps)
             self.calls.count += 1
             if type(output) is not Tensor or output.shape != x_t.shape:
-                output = checked_output(output, given)
+                output = checked_output(output, x_in)
             output = output.to(torch.float32, memory_format=torch.contiguous_format)
             return to_x0_eps(output, x_t, self.schedule.alpha_bar(t), self.denoiser.prediction)
 

@@ -41,7 +41,7 @@ class StageFacts:
     @property
     def reasons(self) -> dict[str, str]:
         """Counter, or `ode_nfe` -> why it has no number."""
-        reasons: dict[str, str] = {each.counter: each.reason for each in self.counts if isinstance(each, Uncounted)}
+        reasons: dict[str, str] = {count.counter: count.reason for count in self.counts if isinstance(count, Uncounted)}
         if self.ode_nfe is None:
             reasons["ode_nfe"] = self.ode_reason
         return reasons
@@ -90,7 +90,9 @@ class Facts:
                     "calls": stage.use.calls,
                     "timestep": stage.use.timestep,
                     "ode_nfe": stage.ode_nfe,
-                    "macs": {each.counter: each.macs if isinstance(each, MacCount) else None for each in stage.counts},
+                    "macs": {
+                        count.counter: count.macs if isinstance(count, MacCount) else None for count in stage.counts
+                    },
                     "reasons": stage.reasons,
                     "warnings": [warning for count in stage.macs for warning in count.warnings],
                 }

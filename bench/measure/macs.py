@@ -96,7 +96,7 @@ def count_macs(network: Network, x_t: Tensor, t: Tensor, counters: Iterable[Coun
     answers = count_each(network, x_t, t, counters)
     for answer in answers:
         if isinstance(answer, Uncounted):
-            able = [each.counter for each in answers if isinstance(each, MacCount)]
+            able = [count.counter for count in answers if isinstance(count, MacCount)]
             advice = f"; leave it out: {{name: macs, counters: [{', '.join(able)}]}}" if able else ""
             raise type(answer.error)(f"{answer.reason}{advice}") from answer.error
     return tuple(answer for answer in answers if isinstance(answer, MacCount))

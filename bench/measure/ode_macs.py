@@ -63,7 +63,7 @@ def ode_macs(subject: Subject, counters: Iterable[OdeCounter]) -> Iterator[Measu
             try:
                 inside = count_inside_solvers(network, x_t, t, counter, ode)
             except MeasurementError as error:
-                others = ", ".join(each for each in asked if each != counter)
+                others = ", ".join(other for other in asked if other != counter)
                 advice = f"; leave it out: {{name: ode_macs, counters: [{others}]}}" if others else ""
                 raise type(error)(f"{error}{advice}") from error
             per_evaluation = inside / ode.evaluations if ode.evaluations else 0

@@ -173,7 +173,7 @@ class SolverWatch:
         finally:
             self._evaluating.pop()
         # A module that counted 1 meanwhile, and not for an evaluation within this one, is the vector field, or in it.
-        fields = [each for each in self._names if self._beyond_torchdiffeq(each) - before.get(each, 0) == 1]
+        fields = [module for module in self._names if self._beyond_torchdiffeq(module) - before.get(module, 0) == 1]
         if nested:
             self._nested[owner] += 1
         else:

@@ -33,9 +33,9 @@ class Machine:
         self.bin = folder / "bin"
         self.bin.mkdir()
         for command in COMMANDS.split():
-            found = shutil.which(command)
-            assert found is not None
-            (self.bin / command).symlink_to(found)
+            place = shutil.which(command)
+            assert place is not None
+            (self.bin / command).symlink_to(place)
         self.repository = folder / "repository"
         git = ["git", "-C", str(self.repository)]
         subprocess.run(["git", "init", "-q", str(self.repository)], check=True)

@@ -119,26 +119,26 @@ class Answer(nn.Module):
 
 
 CALLERS: dict[str, Callable[[Subject], Any]] = {
-    "sampling": lambda each: each.sample(0, 1),
-    "one call": lambda each: each.predict(each.noised(0, 1, 0), 0),
-    "latency": lambda each: latency(each, EFFORT),
-    "latency without a warm-up": lambda each: latency(each, COLD),
-    "step_time": lambda each: step_time(each, EFFORT),
-    "step_time without a warm-up": lambda each: step_time(each, COLD),
-    "cold_start": lambda each: cold_start(each, EFFORT),
-    "peak_memory": lambda each: peak_memory(each, EFFORT),
-    "macs": lambda each: macs(each, EFFORT),
-    "macs by fvcore": lambda each: macs(each, EFFORT, counters=("fvcore",)),
-    "parameters": lambda each: parameters(each, EFFORT),
-    "weight_bytes": lambda each: weight_bytes_metric(each, EFFORT),
-    "ode_nfe": lambda each: ode_nfe(each, EFFORT),
-    "ode_macs": lambda each: ode_macs(each, EFFORT),
+    "sampling": lambda toy: toy.sample(0, 1),
+    "one call": lambda toy: toy.predict(toy.noised(0, 1, 0), 0),
+    "latency": lambda toy: latency(toy, EFFORT),
+    "latency without a warm-up": lambda toy: latency(toy, COLD),
+    "step_time": lambda toy: step_time(toy, EFFORT),
+    "step_time without a warm-up": lambda toy: step_time(toy, COLD),
+    "cold_start": lambda toy: cold_start(toy, EFFORT),
+    "peak_memory": lambda toy: peak_memory(toy, EFFORT),
+    "macs": lambda toy: macs(toy, EFFORT),
+    "macs by fvcore": lambda toy: macs(toy, EFFORT, counters=("fvcore",)),
+    "parameters": lambda toy: parameters(toy, EFFORT),
+    "weight_bytes": lambda toy: weight_bytes_metric(toy, EFFORT),
+    "ode_nfe": lambda toy: ode_nfe(toy, EFFORT),
+    "ode_macs": lambda toy: ode_macs(toy, EFFORT),
 }
 
 
-def use(caller: str, each: Subject) -> None:
+def use(caller: str, toy: Subject) -> None:
     """Draw everything a caller gives."""
-    answer: Any = CALLERS[caller](each)
+    answer: Any = CALLERS[caller](toy)
     if isinstance(answer, Iterable) and not isinstance(answer, Tensor):
         tuple(answer)
 
@@ -189,11 +189,11 @@ def test_an_answer_that_changes_later_is_refused_where_it_changes() -> None:
         calls.append(int(t[0]))
         return x_t if len(calls) < 3 else (x_t,)
 
-    each = subject(network)
-    each.predict(X, 3)
-    each.predict(X, 3)
+    toy = subject(network)
+    toy.predict(X, 3)
+    toy.predict(X, 3)
     with pytest.raises(MeasurementError, match="made a tuple"):
-        each.predict(X, 3)
+        toy.predict(X, 3)
 
 
 @pytest.mark.parametrize(
@@ -277,10 +277,10 @@ def test_a_change_at_one_timestep_only_is_noticed_where_it_happens() -> None:
 
 
 def test_a_refused_network_has_not_changed_the_timesteps_of_later_calls() -> None:
-    each = subject(Changes(lambda x_t, t: t.add_(1)))
+    toy = subject(Changes(lambda x_t, t: t.add_(1)))
     for _ in range(2):
         with pytest.raises(MeasurementError, match="changed its argument t in place"):
-            each.predict(X, 2)
+            toy.predict(X, 2)
 
 
 def test_a_network_that_goes_back_to_training_mode_is_refused() -> None:
@@ -316,9 +316,9 @@ def test_a_timed_walk_after_a_warm_up_holds_no_copy_of_x_t(monkeypatch: pytest.M
 
     monkeypatch.setattr(Tensor, "clone", counted)
     monkeypatch.setattr(timing, "time_walk", watched)
-    each = subject(Answer(lambda x: x))
+    toy = subject(Answer(lambda x: x))
 
-    tuple(latency(each, Effort(warmup=1, repeats=3)))
+    tuple(latency(toy, Effort(warmup=1, repeats=3)))
 
     assert at_walk[0] == 0
     assert at_walk[1] == at_walk[2] == at_walk[3] == len(copies) > 0
@@ -379,7 +379,7 @@ def evaluations(network: Any) -> int:
 
 
 def values(measurements: Iterable[Measurement]) -> dict[tuple[Any, ...], float]:
-    return {tuple(each.at.values()): each.values[0] for each in measurements}
+    return {tuple(measurement.at.values()): measurement.values[0] for measurement in measurements}
 
 
 @pytest.mark.parametrize(
@@ -392,13 +392,11 @@ def values(measurements: Iterable[Measurement]) -> dict[tuple[Any, ...], float]:
     ],
 )
 def test_fixed_steps_of_torchdiffeq_are_counted_in_anybodys_network(options: dict[str, Any], expected: int) -> None:
-    each = subject(NeuralOde(**options))
+    toy = subject(NeuralOde(**options))
 
-    assert set(values(ode_nfe(each, EFFORT)).values()) == {float(expected)}
-    assert [each.values[0] for each in ode_macs(each, EFFORT, counters=("dispatch", "thop-like"))] == 2 * [
-        expected * FIELD,
-        FIELD,
-    ]
+    assert set(values(ode_nfe(toy, EFFORT)).values()) == {float(expected)}
+    inside = values(ode_macs(toy, EFFORT, counters=("dispatch", "thop-like")))
+    assert list(inside.values()) == 2 * [expected * FIELD, FIELD]
 
 
 @pytest.mark.parametrize(
@@ -491,13 +489,13 @@ def test_both_counts_agree_for_the_blocks_that_are_here(method: str, adjoint: bo
 
     field = Field()
     block = OdeBlock(field, OdeSolver(method, steps=2, adjoint=adjoint))
-    each = subject(TimeBlind(block))
+    toy = subject(TimeBlind(block))
 
-    counted, inside = values(ode_nfe(each, EFFORT)), values(ode_macs(each, EFFORT, counters=("dispatch",)))
+    counted, inside = values(ode_nfe(toy, EFFORT)), values(ode_macs(toy, EFFORT, counters=("dispatch",)))
 
     field.evaluations = 0
     block.ode_nfe = 0
-    block(each.noised(0, 1, 1))
+    block(toy.noised(0, 1, 1))
     assert set(counted.values()) == {float(field.evaluations)} == {float(block.ode_nfe)}
     assert sorted(inside.values()) == [FIELD, field.evaluations * FIELD]
     assert method not in ADAPTIVE or field.evaluations > 6
@@ -680,20 +678,20 @@ def test_a_torchdiffeq_that_cannot_be_watched_is_said_to_count_nothing(monkeypat
     from torchdiffeq._impl import misc
 
     network = NeuralOde(method="rk4")
-    kept = misc._PerturbFunc
-    monkeypatch.setattr(sys.modules["torchdiffeq._impl.odeint"], "_check_inputs", _without(misc, kept))
+    perturb_func = misc._PerturbFunc
+    monkeypatch.setattr(sys.modules["torchdiffeq._impl.odeint"], "_check_inputs", _without(misc, perturb_func))
     monkeypatch.delattr(misc, "_PerturbFunc")
 
     with pytest.raises(MeasurementError, match=r"torchdiffeq.*, whose evaluations cannot be counted"):
         evaluations(network)
 
 
-def _without(misc: Any, kept: Any) -> Callable[..., Any]:
+def _without(misc: Any, perturb_func: Any) -> Callable[..., Any]:
     """torchdiffeq as it would be if it did without the class that is watched."""
     check = misc._check_inputs
 
     def checked(*args: Any) -> Any:
-        misc._PerturbFunc = kept
+        misc._PerturbFunc = perturb_func
         try:
             return check(*args)
         finally:
@@ -715,7 +713,7 @@ def test_a_network_that_compiles_itself_is_counted_as_it_is_written() -> None:
     network = torch.compile(NeuralOde(method="rk4"), backend="eager")
 
     assert evaluations(network) == 4
-    assert [each.values[0] for each in macs(subject(network), EFFORT, counters=("dispatch",))] == [4 * FIELD]
+    assert list(values(macs(subject(network), EFFORT, counters=("dispatch",))).values()) == [4 * FIELD]
 
 
 # Recurrent layers.
@@ -745,7 +743,7 @@ def test_recurrent_layers_have_parameters_and_the_count_of_every_counter_that_ca
 
     (stage,) = facts.stages
     assert facts.parameters.total == GATES[kind] * (8 * (4 + 8) + 2 * 8) + 8 * 4 + 4
-    assert [(each.counter, each.macs) for each in stage.macs] == [("dispatch", 4 * GATES[kind] * 8 * 12 + 4 * 32)]
+    assert [(count.counter, count.macs) for count in stage.macs] == [("dispatch", 4 * GATES[kind] * 8 * 12 + 4 * 32)]
     assert stage.reasons.keys() == {"fvcore", "thop-like"}
     assert stage.reasons["thop-like"] == f"the module counter has no rule for {kind.__name__}"
     assert "fvcore counts nothing for" in stage.reasons["fvcore"]
@@ -763,13 +761,13 @@ def test_the_lines_and_the_json_give_the_reason_beside_what_cannot_count() -> No
     facts = inspect_denoiser(denoiser(Recurrent(nn.GRU)))
 
     lines: dict[str, str] = dict(facts.lines())
-    said: Any = facts.as_json()
+    document: Any = facts.as_json()
     assert lines["parameters"].startswith("372 in ")
     assert lines["MACs thop-like"] == "not counted: the module counter has no rule for GRU"
     assert not any("counters:" in text for text in lines.values())
-    assert said["stages"][0]["macs"]["thop-like"] is None
-    assert said["stages"][0]["reasons"]["thop-like"] == "the module counter has no rule for GRU"
-    assert said["walk_macs"]["fvcore"] is None
+    assert document["stages"][0]["macs"]["thop-like"] is None
+    assert document["stages"][0]["reasons"]["thop-like"] == "the module counter has no rule for GRU"
+    assert document["walk_macs"]["fvcore"] is None
 
 
 def test_a_suite_is_told_which_counters_can_count_inside_its_solvers() -> None:
@@ -791,13 +789,13 @@ def test_a_recurrent_stack_on_a_gpu_has_the_macs_of_its_matrices() -> None:
 
 
 def test_a_suite_is_told_which_counters_can() -> None:
-    each = subject(Recurrent(nn.LSTM))
+    toy = subject(Recurrent(nn.LSTM))
 
     with pytest.raises(MeasurementError, match=r"leave it out: {name: macs, counters: \[dispatch\]}"):
-        tuple(macs(each, EFFORT))
+        tuple(macs(toy, EFFORT))
     with pytest.raises(MeasurementError, match="fvcore counts nothing for lstm"):
-        tuple(macs(each, EFFORT, counters=("fvcore",)))
-    assert [found.values[0] for found in macs(each, EFFORT, counters=("dispatch",))] == [4 * 4 * 8 * 12 + 4 * 32]
+        tuple(macs(toy, EFFORT, counters=("fvcore",)))
+    assert list(values(macs(toy, EFFORT, counters=("dispatch",))).values()) == [4 * 4 * 8 * 12 + 4 * 32]
 
 
 def test_a_solver_that_cannot_be_counted_leaves_the_other_facts() -> None:
