@@ -168,7 +168,7 @@ def read_header(stream: IO[bytes]) -> ArrayHeader:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran_order, dtype = read(stream)
     except NPY_ERRORS as error:
-        raise ValueError(f"not a readable .npy header: {shown_name(str(error), longest=120)}") from error
+        raise ValueError("not a readable .npy header") from error
     if any(type(length) is not int or length < 0 for length in shape):
         raise ValueError("not a readable .npy header: a length is negative or no number")
     return ArrayHeader(shape, dtype, fortran_order)
