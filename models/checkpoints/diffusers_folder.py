@@ -7,6 +7,7 @@ the one value it stands for; a folder that asks for anything else is another net
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -129,8 +130,9 @@ def find_folder(path: Path, ema: bool | None = None) -> Folder:
     # A network's own folder may be the `unet` of a pipeline.
     around = (folder, folder.parent) if home == folder else (folder,)
     schedulers = (home / SCHEDULER, *(place / "scheduler" / SCHEDULER for place in around))
-    scheduler = next((file for file in schedulers if file.is_file()), None)
-    pipeline = next((place / PIPELINE for place in around if (place / PIPELINE).is_file()), None)
+    # A link to a scheduler that was not downloaded is no reason to take another one.
+    scheduler = next((file for file in schedulers if os.path.lexists(file)), None)
+    pipeline = next((place / PIPELINE for place in around if os.path.lexists(place / PIPELINE)), None)
     for place in (home, *(() if scheduler is None else (scheduler.parent,))):
         if place.is_symlink() and place != path:
             link_target(place)

@@ -42,7 +42,6 @@ CLASSES: Mapping[str, tuple[float, float]] = {
     "DPMSolverMultistepScheduler": HO,
     "DPMSolverMultistepInverseScheduler": HO,
     "DPMSolverSinglestepScheduler": HO,
-    "DPMSolverSDEScheduler": LATENT,
     "UniPCMultistepScheduler": HO,
     "SASolverScheduler": HO,
     "EulerDiscreteScheduler": HO,
@@ -121,7 +120,6 @@ WALK = frozenset(
         "predict_x0",
         "disable_corrector",
         "tau_func",
-        "noise_sampler_seed",
         "eta",
         "tensor_format",
     }

@@ -17,6 +17,7 @@ from bench.contracts import Prediction, Value, Weights
 from bench.errors import MissingWeights, SaveError, printable, quoted
 from bench.passport import (
     PASSPORT_SCHEMA,
+    GoldenProbe,
     Passport,
     keys_fingerprint,
     passport_path,
@@ -130,14 +131,21 @@ def fill(network: nn.Module, files: Files, wanted: Wanted, probed: nn.Module | N
         raise refusal(path, f"its passport {passport_path(path).name} is of another network; fetch both again")
     network.load_state_dict(state)
     if fresh:
-        probe = None if wanted.image_shape is None else measure_probe(probed or network, wanted.image_shape)
-        _remember(replace(passport, probe=probe), path)
+        _remember(replace(passport, probe=_probe(probed or network, wanted.image_shape)), path)
     steps = passport.steps if selection.steps is None else selection.steps
     dtypes = {checkpoint.tensors[name].dtype for name in selection.names.values()}
     rounded = "float64 rounded to float32" if "float64" in dtypes else ""
     note = "; ".join(filter(None, (files.note, selection.note, average.note, rounded)))
     source = f"{path.name} ({note})" if note else path.name
     return Weights(passport.origin, source, passport.sha256, average.ema, steps)
+
+
+def _probe(network: nn.Module, image_shape: tuple[int, int, int] | None) -> GoldenProbe | None:
+    """The network's golden probe, where it is wanted and the answers are numbers."""
+    if image_shape is None:
+        return None
+    probe = measure_probe(network, image_shape)
+    return probe if all(map(math.isfinite, (*probe.means, *probe.stds))) else None
 
 
 @dataclass(frozen=True)
@@ -246,7 +254,7 @@ def select_for(path: Path, contents: Contents, expected: Mapping[str, tuple[int,
 
 
 def _behind(prefix: str) -> str:
-    return f"behind {quoted(prefix)} " if prefix else ""
+    return f"behind the prefix {quoted(prefix)}: " if prefix else ""
 
 
 def _why(selection: Selection, expected: Mapping[str, tuple[int, ...]], contents: Contents) -> str:

@@ -225,7 +225,8 @@ def _checked(
         )
     left_out = [*more.averages, *more.look_alikes, *more.others]
     note = f"left out of the file: {listed(left_out)}" if left_out else ""
-    return replace(selection, note="; ".join(filter(None, (selection.note, note))))
+    said = False if more.averages and selection.ema is None else selection.ema
+    return replace(selection, ema=said, note="; ".join(filter(None, (selection.note, note))))
 
 
 def _paper_a(names: Iterable[str], scalars: Mapping[str, Scalar], ema: bool | None) -> Selection:
