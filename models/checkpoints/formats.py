@@ -40,6 +40,7 @@ TRAINER_EMA = "ema.ema_model.model."
 TRAINER_OWN = ("model.", "ema.ema_model.", "ema.online_model.")
 """What a Trainer saves besides: the buffers of the process around the network, and the raw weights once more."""
 PAPER_A_OWN = ("0.", "4.")
+NO_AVERAGE = "is a list of 4 entries, saved without a moving average"
 DDIM_KEY = "temb.dense.0.weight"
 DIFFUSERS_KEY = "time_embedding.linear_1.weight"
 MAX_STEPS = 1 << 53
@@ -116,9 +117,16 @@ def select(
         raise WrongLayout(f"has the layout {detected!r}, and {format!r} was asked for")
     layout = format or detected
     if layout == "paper-a":
-        return _checked(_paper_a(tensors, scalars, ema), tensors, expected, _own(tensors, PAPER_A_OWN), ema)
+        selection = _checked(_paper_a(tensors, scalars, ema), tensors, expected, _own(tensors, PAPER_A_OWN), ema)
+        if ema and not selection.ema:
+            raise WrongLayout(f"{NO_AVERAGE}; ask for the raw weights (ema=False)")
+        return selection
     if layout in ("lucidrains", "cddpm"):
-        return _checked(_trainer(layout, tensors, scalars, ema), tensors, expected, _own(tensors, TRAINER_OWN), ema)
+        selection = _trainer(layout, tensors, scalars, ema)
+        selection = _checked(selection, tensors, expected, _own(tensors, TRAINER_OWN), ema)
+        if ema and not selection.ema:
+            raise WrongLayout("is a Trainer milestone without a moving average")
+        return selection
     return _flat(layout, tensors, expected, ema)
 
 
@@ -234,8 +242,6 @@ def _paper_a(names: Iterable[str], scalars: Mapping[str, Scalar], ema: bool | No
     steps = _steps(scalars.get("3"))
     if ema is not False and averaged:
         return Selection("paper-a", averaged, True, steps, prefix="4.")
-    if ema:
-        raise WrongLayout("is a list of 4 entries, saved without a moving average; ask for the raw weights (ema=False)")
     prefix = "0.module." if stripped(names, "0.module.") else "0."
     note = "" if averaged else "raw weights: a list of 4 entries holds no moving average"
     return Selection("paper-a", stripped(names, prefix), False, steps, note, prefix)
@@ -246,8 +252,8 @@ def _trainer(layout: Format, names: Iterable[str], scalars: Mapping[str, Scalar]
     steps = _steps(scalars.get("step"))
     if ema is not False and averaged:
         return Selection(layout, averaged, True, steps, prefix=TRAINER_EMA)
-    if ema or not raw:
-        raise WrongLayout(f"is a Trainer milestone without {'a moving average' if ema else 'raw weights'}")
+    if not raw:
+        raise WrongLayout("is a Trainer milestone without raw weights")
     note = "" if averaged else "raw weights: the milestone holds no moving average"
     return Selection(layout, raw, False, steps, note, TRAINER_RAW)
 

@@ -486,7 +486,9 @@ def test_a_link_to_a_download_that_is_gone_says_so(tmp_path: Path, network: UNet
     snapshot = hub_cache(tmp_path, network)
     (snapshot / "scheduler" / "scheduler_config.json").resolve().unlink()
 
-    with pytest.raises(MissingWeights, match="scheduler_config.json: is a link to a file that is not there; download"):
+    with pytest.raises(
+        MissingWeights, match=r"scheduler_config\.json: is a link to a file that is not there; download"
+    ):
         load_checkpoint(snapshot, "ddpm-unet")
 
 
