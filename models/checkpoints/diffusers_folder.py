@@ -25,6 +25,7 @@ from models.unet import UNet, UNetSizes
 
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model"
+AVERAGED = "unet_ema"
 SCHEDULER = "scheduler_config.json"
 PIPELINE = "model_index.json"
 MAX_INDEX_BYTES = 16 << 20
@@ -73,9 +74,17 @@ NAMES = frozenset(
         "norm_eps",
         "time_embedding_dim",
         "num_train_timesteps",
+        "decay",
+        "min_decay",
+        "inv_gamma",
+        "power",
+        "optimization_step",
+        "update_after_step",
+        "use_ema_warmup",
     }
 )
-"""Every argument that is read; the last two change a shape, which is compared, or nothing here."""
+"""Every key that is known. time_embedding_dim changes a shape, which is compared; num_train_timesteps changes nothing
+here; those from `decay` on are what diffusers' moving average notes of itself."""
 
 STORED = re.compile(rf"{WEIGHTS}(?:\.(?P<first>[\w-]+))?\.(?P<kind>safetensors|bin)(?P<index>(?:\.[\w-]+)*\.json)?")
 """diffusion_pytorch_model[.VARIANT].safetensors, and indices of shards, where the variant has stood in every place."""
@@ -121,11 +130,7 @@ def find_folder(path: Path, ema: bool | None = None) -> Folder:
     """
     folder, file = (path, None) if path.is_dir() else (path.parent, path)
     folder = _snapshot(folder)
-    home = next((place for place in (folder, folder / "unet") if (place / CONFIG).is_file()), None)
-    if home is None:
-        raise MissingWeights(
-            f"{printable(folder)}: a folder without {CONFIG}; a diffusers UNet2DModel folder was expected"
-        )
+    home, averaged = _home(folder, ema)
     stored, said = _choose(home, ema) if file is None else _named(file)
     # A network's own folder may be the `unet` of a pipeline.
     around = (folder, folder.parent) if home == folder else (folder,)
@@ -136,7 +141,22 @@ def find_folder(path: Path, ema: bool | None = None) -> Folder:
     for place in (home, *(() if scheduler is None else (scheduler.parent,))):
         if place.is_symlink() and place != path:
             link_target(place)
-    return Folder(home / CONFIG, stored, said, scheduler, pipeline)
+    return Folder(home / CONFIG, stored, averaged if said is None else said, scheduler, pipeline)
+
+
+def _home(folder: Path, ema: bool | None) -> tuple[Path, bool | None]:
+    """Where the network's config lies, and whether that is the folder of the moving average, when it says so.
+
+    A trainer's checkpoint has `unet` and `unet_ema`. Raises MissingWeights.
+    """
+    if (folder / CONFIG).is_file():
+        return folder, True if folder.name == AVERAGED else None
+    raw, averaged = (folder / name if (folder / name / CONFIG).is_file() else None for name in ("unet", AVERAGED))
+    if averaged is not None and (ema is not False or raw is None):
+        return averaged, True
+    if raw is not None:
+        return raw, None if averaged is None else False
+    raise MissingWeights(f"{printable(folder)}: a folder without {CONFIG}; a diffusers UNet2DModel folder was expected")
 
 
 def _snapshot(folder: Path) -> Path:

@@ -44,6 +44,8 @@ NO_AVERAGE = "is a list of 4 entries, saved without a moving average"
 DDIM_KEY = "temb.dense.0.weight"
 DIFFUSERS_KEY = "time_embedding.linear_1.weight"
 MAX_STEPS = 1 << 53
+MAX_SETS = 32
+"""Of a network's weights in one file."""
 
 
 class WrongLayout(ValueError):
@@ -138,7 +140,7 @@ def _flat(
     layout: Format, tensors: Mapping[str, StoredTensor], expected: Mapping[str, tuple[int, ...]], ema: bool | None
 ) -> Selection:
     """The set of weights that is meant, of all that stand in the file."""
-    sets = list(_sets(layout, tensors, expected))
+    sets = _sets(layout, tensors, expected)
     if not sets:
         return _closest(layout, tensors, expected)
     chosen = _choose(sets, tensors, expected, ema)
@@ -153,16 +155,28 @@ def _flat(
 
 def _sets(
     layout: Format, tensors: Mapping[str, StoredTensor], expected: Mapping[str, tuple[int, ...]]
-) -> Iterable[StateDict]:
-    """Every whole set of the network's weights, in the order of the file."""
+) -> list[StateDict]:
+    """Every whole set of the network's weights, in the order of the file. Raises WrongLayout for too many of them."""
     if layout == "diffusers":
-        anchors = [name.removesuffix(DIFFUSERS_KEY) for name in tensors if name.endswith(DIFFUSERS_KEY)]
-        found = {prefix: _diffusers_names(tensors, prefix, expected) for prefix in anchors}
-        whole = [prefix for prefix, names in found.items() if names.keys() >= expected.keys()]
-        return [StateDict(prefix, found[prefix], is_average(prefix, tensors)) for prefix in whole]
-    matches = count_matches(tensors, expected.keys())
-    whole = [prefix for prefix, count in matches.items() if count == len(expected)]
-    return [StateDict(prefix, stripped(tensors, prefix), is_average(prefix, tensors)) for prefix in whole]
+        prefixes = [name.removesuffix(DIFFUSERS_KEY) for name in tensors if name.endswith(DIFFUSERS_KEY)]
+    else:
+        matches = count_matches(tensors, expected.keys())
+        prefixes = [prefix for prefix, count in matches.items() if count == len(expected)]
+    if len(prefixes) > MAX_SETS:
+        raise WrongLayout(
+            f"holds {len(prefixes):,} sets of weights, {listed(prefixes)}; save the one that is meant alone"
+        )
+    behind = _diffusers_names if layout == "diffusers" else _native_names
+    names = {prefix: behind(tensors, prefix, expected) for prefix in prefixes}
+    return [
+        StateDict(prefix, found, is_average(prefix, tensors))
+        for prefix, found in names.items()
+        if found.keys() >= expected.keys()
+    ]
+
+
+def _native_names(tensors: Iterable[str], prefix: str, _: Mapping[str, tuple[int, ...]]) -> Mapping[str, str]:
+    return stripped(tensors, prefix)
 
 
 def _diffusers_names(tensors: Iterable[str], prefix: str, expected: Mapping[str, tuple[int, ...]]) -> Mapping[str, str]:

@@ -21,7 +21,7 @@ from models.checkpoints.formats import check_format
 from models.checkpoints.probe import check_probe, measure_probe
 from models.checkpoints.safe_load import peek_contents
 from models.checkpoints.source import refusal
-from models.checkpoints.unet_family import UNETS, WholeUNet, build_unet, wanted_unet
+from models.checkpoints.unet_family import UNETS, WholeUNet, build_unet, check_config, wanted_unet
 from models.unet import UNet
 
 MAX_PROBED_IMAGE = 1 << 20
@@ -60,6 +60,7 @@ def load_checkpoint(
     if not isinstance(network, nn.Module):
         raise ParamError(f"{model!r} is no torch module, so no checkpoint can be loaded into it")
     if isinstance(network, UNet):
+        check_config(files, network)
         wanted = replace(wanted_unet(network.sizes, format=layout, ema=ema), prediction=denoiser.prediction)
         weights = fill(network, files, wanted, WholeUNet(network))
     else:

@@ -10,7 +10,7 @@ from bench.contracts import Prediction, ScheduleSpec, Weights
 from models.checkpoints.fill import Wanted, fill, find_files
 from models.checkpoints.places import find_weights
 from models.checkpoints.source import refusal
-from models.checkpoints.unet_family import WholeUNet, wanted_unet
+from models.checkpoints.unet_family import WholeUNet, check_config, wanted_unet
 from models.unet import UNet
 
 FROM_SUITE = (ScheduleSpec(), Prediction.EPSILON)
@@ -47,5 +47,6 @@ def load_weights(
             "models.load_checkpoint from a plug-in",
         )
     if isinstance(network, UNet):
+        check_config(files, network)
         return fill(network, files, wanted_unet(network.sizes), WholeUNet(network)), files.inputs
     return fill(network, files, Wanted(prediction=prediction, image_shape=image_shape)), files.inputs

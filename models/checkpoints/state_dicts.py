@@ -145,8 +145,8 @@ class Leftovers:
     """Entries whose name says that they are a moving average, although they do not have the network's keys."""
     look_alikes: tuple[str, ...]
     """Entries with tensors of the very shapes of the network's, under other names or none."""
-    others: Mapping[str, int]
-    """Entry -> tensors, of everything else."""
+    others: tuple[str, ...]
+    """Every other entry."""
     matrices: bool
     """Whether some of the others have two dimensions or more, as weights have and tables of a process have not."""
 
@@ -160,17 +160,21 @@ def leftovers(
         weight_like = tensor.dtype in FLOATING and max(tensor.shape, default=1) > 1
         if weight_like and name not in spoken and not is_optimiser(name):
             entries.setdefault(_entry(name, prefix), []).append(name)
-    averages = [entry for entry, names in entries.items() if _says_average(names, tensors)]
     wanted = _matrices(shapes)
-    alike = [
+    averages = {entry for entry, names in entries.items() if _says_average(names, tensors)}
+    rest = {entry: names for entry, names in entries.items() if entry not in averages}
+    alike = {
         entry
-        for entry, names in entries.items()
-        if entry not in averages and wanted and not wanted - _matrices(tensors[name].shape for name in names)
-    ]
-    others = {entry: names for entry, names in entries.items() if entry not in (*averages, *alike)}
-    matrices = any(len(tensors[name].shape) > 1 for names in others.values() for name in names)
-    counts = {entry: len(names) for entry, names in others.items()}
-    return Leftovers(tuple(averages), tuple(alike), counts, matrices)
+        for entry, names in rest.items()
+        if wanted and not wanted - _matrices(tensors[name].shape for name in names)
+    }
+    others = {entry: names for entry, names in rest.items() if entry not in alike}
+    return Leftovers(
+        averages=tuple(entry for entry in entries if entry in averages),
+        look_alikes=tuple(entry for entry in entries if entry in alike),
+        others=tuple(others),
+        matrices=any(len(tensors[name].shape) > 1 for names in others.values() for name in names),
+    )
 
 
 def _says_average(names: list[str], tensors: Collection[str]) -> bool:

@@ -7,7 +7,7 @@ A checkpoint of this family is the plain network's, whichever way of skipping it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import cast, get_args
 
 import torch
@@ -20,6 +20,7 @@ from models.checkpoints.diffusers_folder import read_sizes
 from models.checkpoints.fill import Files, Wanted, check_promise, shapes_of
 from models.checkpoints.formats import Format
 from models.checkpoints.safe_load import peek_contents
+from models.checkpoints.source import refusal
 from models.skip_unet import SkipUNet
 from models.unet import UNet, UNetSizes
 
@@ -97,6 +98,20 @@ def build_unet(model: str, files: Files, params: Mapping[str, Value], wanted: Wa
         return replace(named, network=UNet(sizes), image_shape=shape)
     network = SkipUNet(sizes, cast(SkipType, params["skip"]), cast(float, params["skip_exponent"]))
     return replace(named, network=network, image_shape=shape, stage=network.num_skipped_levels)
+
+
+def check_config(files: Files, network: UNet) -> None:
+    """Whether the network is the one that a folder's config describes: many that differ have the same shapes.
+
+    Raises BadCheckpoint naming the size that differs. The image size is no part of it, nor is dropout.
+    """
+    if files.config is None:
+        return
+    stored = replace(read_sizes(files.config), dropout=network.sizes.dropout, image_size=network.sizes.image_size)
+    for field in fields(stored):
+        one, other = getattr(stored, field.name), getattr(network.sizes, field.name)
+        if one != other:
+            raise refusal(files.config, f"describes another network: {field.name} is {one}, and the model's is {other}")
 
 
 def _stored_sizes(files: Files) -> UNetSizes | None:

@@ -22,6 +22,7 @@ from bench.errors import BadCheckpoint, MissingWeights
 from models import load_checkpoint
 from models.checkpoints.diffusers_folder import export_diffusers
 from models.checkpoints.diffusers_process import CLASSES, PROCESS, WALK, read_process
+from models.checkpoints.shipped import load_weights
 from models.unet import UNet, UNetSizes
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -352,6 +353,35 @@ def test_a_variant_of_raw_weights_says_so(tmp_path: Path, network: UNet) -> None
     file.unlink()
     with pytest.raises(BadCheckpoint, match="alone, not the moving average"):
         load_checkpoint(tmp_path, "ddpm-unet", ema=True)
+
+
+def test_a_trainers_folder_gives_the_average_beside_the_raw_network(tmp_path: Path, network: UNet) -> None:
+    torch.manual_seed(1)
+    raw = UNet(SIZES)
+    export_diffusers(raw, tmp_path / "unet")
+    export_diffusers(network, tmp_path / "unet_ema")
+    config = tmp_path / "unet_ema" / "config.json"
+    noted = {**json.loads(config.read_text(encoding="utf-8")), "decay": 0.9999, "optimization_step": 500, "power": 0.75}
+    config.write_text(json.dumps(noted), encoding="utf-8")
+
+    averaged, asked = load_checkpoint(tmp_path, "ddpm-unet"), load_checkpoint(tmp_path, "ddpm-unet", ema=False)
+
+    assert same(averaged, network) and averaged.weights.ema
+    assert same(asked, raw) and not asked.weights.ema
+
+
+@pytest.mark.parametrize("changed", [{"flip_sin_to_cos": True}, {"downsample_padding": 1}, {"norm_eps": 1e-5}], ids=str)
+def test_a_suite_does_not_take_weights_of_a_network_that_only_has_its_shapes(
+    tmp_path: Path, network: UNet, changed: dict[str, object]
+) -> None:
+    export_diffusers(network, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps({**config, **changed}), encoding="utf-8")
+
+    with pytest.raises(BadCheckpoint, match=next(iter(changed))):
+        load_weights(UNet(SIZES), str(tmp_path), shipped=None)
+    with pytest.raises(BadCheckpoint, match=next(iter(changed))):
+        load_weights(UNet(SIZES), str(tmp_path / f"{NAME}.safetensors"), shipped=None)
 
 
 @pytest.mark.parametrize("pickled", [False, True])
