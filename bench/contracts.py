@@ -12,6 +12,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+from bench.errors import MissingWeights, printable
+from bench.files import file_hash
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -33,13 +36,17 @@ class Prediction(StrEnum):
 class ScheduleSpec:
     """The noise schedule a network was trained with: x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps."""
 
-    kind: Literal["linear", "cosine", "sigmoid"] = "linear"
-    """linear: Ho et al. 2020. cosine: Nichol & Dhariwal 2021. sigmoid: Jabri et al. 2022 (start -3, end 3, tau 1)."""
+    kind: Literal["linear", "scaled_linear", "cosine", "sigmoid"] = "linear"
+    """linear: Ho et al. 2020. scaled_linear: linear in the square root of beta (Rombach et al. 2022). cosine: Nichol &
+    Dhariwal 2021. sigmoid: Jabri et al. 2022 (start -3, end 3, tau 1)."""
     num_train_timesteps: int = 1000
     beta_start: float = 1e-4
-    """First beta of the linear schedule; the others do not use it."""
+    """First beta of the two linear schedules; the others do not use it."""
     beta_end: float = 0.02
-    """Last beta of the linear schedule; the others do not use it."""
+    """Last beta of the two linear schedules; the others do not use it."""
+    zero_terminal_snr: bool = False
+    """Rescaled so that nothing of the image is left at the last timestep, abar_{T-1} = 0 (Lin et al. 2023, algorithm
+    1). There the noise says nothing about the image, so the network must predict x0 or v."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,25 @@ class Weights:
     """True when the weights are the exponential moving average."""
     steps: int | None = None
     """Training steps, when known."""
+
+    @classmethod
+    def of(
+        cls,
+        path: str | Path,
+        origin: Literal["pretrained", "trained"] = "trained",
+        *,
+        ema: bool = False,
+        steps: int | None = None,
+    ) -> Weights:
+        """Those of a file that a plug-in reads itself, by its name and hash. Name the file in `inputs` as well.
+
+        Raises MissingWeights when there is no such file, or when it cannot be read.
+        """
+        try:
+            return cls(origin, Path(path).name, file_hash(Path(path)), ema, steps)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise MissingWeights(f"{printable(path)}: cannot be read: {reason}; put the weights there") from error
 
 
 Network = Callable[["Tensor", "Tensor"], "Tensor"]

@@ -34,7 +34,7 @@ class ExitCode(IntEnum):
     REGRESSION = 1
     """`compare`, `check` or `gate` found a regression, or a claim failed."""
     BAD_INPUT = 2
-    """Nothing was run or compared: a suite, a checkpoint, an option, a data path or one side of a comparison is wrong."""
+    """Nothing was run or compared: a suite, a checkpoint, an option, a path or one side of a comparison is wrong."""
     SOME_FAILED = 3
     """Some cells failed, were skipped or could not be compared; the others are saved."""
     CANNOT_SAVE = 4
@@ -119,3 +119,19 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'ddpm' or 'ddim'?`, or nothing when no known word is close."""
     close = get_close_matches(word, list(known), n=2, cutoff=0.6)
     return f"; did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+
+
+def quoted(value: object, limit: int = 80) -> str:
+    """A value out of somebody's file, for a message: one line of printable characters, some `limit` at most."""
+    try:
+        text = repr(value[:limit] if isinstance(value, str) else value)
+    except (ValueError, RecursionError):  # whole numbers of thousands of digits, lists in lists without end
+        text = f"a {type(value).__name__}"
+    whole = len(text) <= limit and not (isinstance(value, str) and len(value) > limit)
+    return text if whole else f"{text[: limit - 1]}…"
+
+
+def printable(text: object, limit: int = 400) -> str:
+    """A path or a sentence for a message: what cannot be printed is escaped, and the middle of a long one left out."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+    return shown if len(shown) <= limit else f"{shown[: limit // 2]}…{shown[-limit // 2 :]}"

@@ -54,11 +54,13 @@ def as_denoiser(model: Denoiser | Restorer, image_shape: tuple[int, int, int] | 
     """What a model's factory gave, as a denoiser: a restorer predicts x_0 in one call at every timestep.
 
     image_shape: (C, H, W) of the images at hand, for a restorer that takes any. Raises Unsupported when that is needed
-    and not known.
+    and not known, and for a chain at whose end nothing of the image is left.
     """
     if isinstance(model, Denoiser):
         return model
     restorer, shape = model, model.image_shape or image_shape
+    if restorer.schedule.zero_terminal_snr:
+        raise Unsupported("a chain with zero terminal SNR ends in noise of endless strength, which no restorer is told")
     if shape is None:
         raise Unsupported("this method takes images of any shape, so it must be told which: name a data set or a shape")
     return Denoiser(

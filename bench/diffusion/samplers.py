@@ -55,7 +55,8 @@ def ddpm_coefficients(abar_t: float, abar_prev: float, variance: Variance) -> Dd
     beta' = 1 - abar_t / abar_prev is the beta of the chosen timesteps, which is beta_t itself when none is left out.
     variance: "beta" adds noise of variance beta' (the larger choice of Ho et al. 2020, 3.2), "posterior" of
     beta' (1 - abar_prev) / (1 - abar_t), their eq. (7). The step to the clean image adds none with either.
-    A step between equal levels leaves x_t as it is. Raises ValueError unless 0 < abar_t <= abar_prev <= 1, abar_t < 1.
+    A step between equal levels leaves x_t as it is. Raises ValueError unless 0 <= abar_t <= abar_prev <= 1,
+    abar_t < 1 and abar_prev > 0.
     """
     _check_levels(abar_t, abar_prev)
     beta = 1.0 - abar_t / abar_prev
@@ -71,7 +72,8 @@ def ddim_coefficients(abar_t: float, abar_prev: float, eta: float) -> DdimCoeffi
     """The scalars of one DDIM step between two levels of the chain, from abar_t to abar_prev >= abar_t.
 
     std is sigma_t of Song et al. 2020, eq. (16): 0 for eta = 0, the DDPM posterior's for eta = 1. A step between
-    equal levels leaves x_t as it is. Raises ValueError unless 0 < abar_t <= abar_prev <= 1, abar_t < 1.
+    equal levels leaves x_t as it is. Raises ValueError unless 0 <= abar_t <= abar_prev <= 1,
+    abar_t < 1 and abar_prev > 0.
     """
     _check_levels(abar_t, abar_prev)
     std = eta * math.sqrt((1.0 - abar_prev) / (1.0 - abar_t)) * math.sqrt(1.0 - abar_t / abar_prev)
@@ -219,5 +221,8 @@ def _with_noise(x_prev: Tensor, noise: Tensor | None, std: float) -> Tensor:
 
 
 def _check_levels(abar_t: float, abar_prev: float) -> None:
-    if not (0.0 < abar_t <= abar_prev <= 1.0 and abar_t < 1.0):
-        raise ValueError(f"a reverse step needs 0 < abar_t <= abar_prev <= 1 and abar_t < 1, got {abar_t}, {abar_prev}")
+    if not (0.0 <= abar_t <= abar_prev <= 1.0 and abar_t < 1.0 and abar_prev > 0.0):
+        raise ValueError(
+            "a reverse step needs 0 <= abar_t <= abar_prev <= 1, abar_t < 1 and abar_prev > 0, "
+            f"got {abar_t}, {abar_prev}"
+        )

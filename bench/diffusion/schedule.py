@@ -31,7 +31,7 @@ class NoiseSchedule:
     betas: Tensor
     """[T] float64 on the CPU."""
     alphas_cumprod: Tensor
-    """[T] float64 on the CPU: abar_0 .. abar_{T-1}, falling."""
+    """[T] float64 on the CPU: abar_0 .. abar_{T-1}, falling; the last is 0 where the spec has zero terminal SNR."""
     _alpha_bars: tuple[float, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -75,22 +75,47 @@ def build_schedule(spec: ScheduleSpec) -> NoiseSchedule:
         raise ParamError(f"schedule: num_train_timesteps must be at least 1, got {spec.num_train_timesteps}")
     if spec.kind == "linear":
         betas = _linear_betas(spec)
+    elif spec.kind == "scaled_linear":
+        betas = _scaled_linear_betas(spec)
     elif spec.kind == "cosine":
         betas = _betas_of(_cosine_alpha_bars(spec.num_train_timesteps))
     elif spec.kind == "sigmoid":
         betas = _betas_of(_sigmoid_alpha_bars(spec.num_train_timesteps))
     else:
-        raise ParamError(f"schedule: kind must be 'linear', 'cosine' or 'sigmoid', got {spec.kind!r}")
+        raise ParamError(f"schedule: kind must be 'linear', 'scaled_linear', 'cosine' or 'sigmoid', got {spec.kind!r}")
+    if spec.zero_terminal_snr:
+        betas = _zero_terminal_snr(betas)
     return NoiseSchedule(spec, betas, torch.cumprod(1.0 - betas, dim=0))
 
 
 def _linear_betas(spec: ScheduleSpec) -> Tensor:
     """Ho et al. 2020, section 4: from beta_start to beta_end in equal steps."""
+    _check_betas(spec)
+    return torch.linspace(spec.beta_start, spec.beta_end, spec.num_train_timesteps, dtype=torch.float64)
+
+
+def _scaled_linear_betas(spec: ScheduleSpec) -> Tensor:
+    """Rombach et al. 2022: the square roots go from that of beta_start to that of beta_end in equal steps."""
+    _check_betas(spec)
+    first, last = math.sqrt(spec.beta_start), math.sqrt(spec.beta_end)
+    return torch.linspace(first, last, spec.num_train_timesteps, dtype=torch.float64) ** 2
+
+
+def _check_betas(spec: ScheduleSpec) -> None:
     if not 0.0 < spec.beta_start <= spec.beta_end < 1.0:
         raise ParamError(
-            f"schedule: linear needs 0 < beta_start <= beta_end < 1, got {spec.beta_start} and {spec.beta_end}"
+            f"schedule: {spec.kind} needs 0 < beta_start <= beta_end < 1, got {spec.beta_start} and {spec.beta_end}"
         )
-    return torch.linspace(spec.beta_start, spec.beta_end, spec.num_train_timesteps, dtype=torch.float64)
+
+
+def _zero_terminal_snr(betas: Tensor) -> Tensor:
+    """Lin et al. 2023, algorithm 1: sqrt(abar) shifted so that it ends at 0, and scaled so that it begins as before."""
+    if len(betas) < 2:
+        raise ParamError("schedule: zero_terminal_snr needs at least 2 timesteps")
+    signals = torch.cumprod(1.0 - betas, dim=0).sqrt()
+    first, last = signals[0].clone(), signals[-1].clone()
+    alpha_bars = ((signals - last) * (first / (first - last))) ** 2
+    return 1.0 - torch.cat([alpha_bars[:1], alpha_bars[1:] / alpha_bars[:-1]])
 
 
 def _cosine_alpha_bars(num_train_timesteps: int) -> Tensor:

@@ -141,6 +141,8 @@ def walk_back(subject: Subject, low: int, high: int, see: See) -> None:
     """
     timesteps = _timesteps(subject)
     signals = [math.sqrt(subject.schedule.alpha_bar(t)) for t in (*timesteps, CLEAN)]
+    if not signals[0]:
+        raise Unsupported(f"nothing of the image is left at timestep {timesteps[0]} (zero terminal SNR); begin earlier")
     x_t = subject.noised(low, high, timesteps[0])
     noisy = to_unit(x_t / signals[0])
     see(0, noisy, noisy)

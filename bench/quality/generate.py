@@ -105,7 +105,7 @@ def samples_identity(subject: Subject) -> dict[str, object]:
     if denoiser.weights.sha256 is None and denoiser.weights.origin != "none":
         raise MeasurementError(
             f"the weights of {cell.model.name!r} have no SHA-256, so their samples cannot be kept apart from others; "
-            "its factory must give Weights(sha256=...)"
+            "its factory must give Weights.of(path) of their file"
         )
     return {
         "model": {"name": cell.model.name, **_arguments(MODELS.get(cell.model.name), cell.model, leave_out="weights")},

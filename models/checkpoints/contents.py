@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.contracts import Scalar
+from bench.errors import quoted
 from models.checkpoints.source import Source
 
 ITEM_BYTES = {
@@ -28,6 +29,8 @@ ITEM_BYTES = {
 """The element types that are read. Complex, quantised and 8-bit floating types are refused."""
 MAX_TENSORS = 100_000
 MAX_NAME = 512
+MAX_DIMENSIONS = 16
+MAX_EXTENT = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,17 @@ class Contents:
 def check_contents(source: Source, contents: Contents) -> Contents:
     """The contents, if every tensor lies inside the file and has an element type that is read."""
     if not contents.tensors:
-        raise source.refuse("holds no tensor")
+        optimiser = any(name.startswith("param_groups.") for name in contents.scalars)
+        raise source.refuse("holds an optimiser's state, not weights" if optimiser else "holds no tensor")
     if len(contents.tensors) > MAX_TENSORS:
         raise source.refuse(f"holds more than {MAX_TENSORS:,} tensors")
     for name, tensor in contents.tensors.items():
         if len(name) > MAX_NAME:
-            raise source.refuse(f"has a tensor name of {len(name)} characters: {name[:40]!r}…")
+            raise source.refuse(f"has a tensor name of {len(name)} characters: {quoted(name, 40)}")
         if tensor.dtype not in ITEM_BYTES:
-            raise source.refuse(f"tensor {name!r} has the element type {tensor.dtype}, which no weight has")
-        if any(not 0 <= extent < 1 << 40 for extent in tensor.shape) or len(tensor.shape) > 16:
-            raise source.refuse(f"tensor {name!r} has an impossible shape")
+            raise source.refuse(f"tensor {quoted(name)} has the element type {tensor.dtype}, which no weight has")
+        if len(tensor.shape) > MAX_DIMENSIONS or any(not 0 <= extent < MAX_EXTENT for extent in tensor.shape):
+            raise source.refuse(f"tensor {quoted(name)} has an impossible shape")
         if tensor.offset < 0 or tensor.offset + tensor.num_bytes > source.size:
-            raise source.refuse(f"is cut short: tensor {name!r} ends behind the end of the file")
+            raise source.refuse(f"is cut short: tensor {quoted(name)} ends behind the end of the file")
     return contents

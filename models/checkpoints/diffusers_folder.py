@@ -7,24 +7,36 @@ the one value it stands for; a folder that asks for anything else is another net
 from __future__ import annotations
 
 import json
+import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save
 
-from bench.contracts import Prediction, ScheduleSpec
-from bench.errors import BadCheckpoint, MissingWeights, ParamError
+from bench.errors import BadCheckpoint, MissingWeights, ParamError, printable, quoted
 from bench.files import write_whole
 from models.checkpoints.diffusers_names import diffusers_name, is_attention_weight
-from models.checkpoints.source import open_source
+from models.checkpoints.hub_cache import link_target
+from models.checkpoints.json_file import read_json
+from models.checkpoints.source import refusal
 from models.unet import UNet, UNetSizes
 
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model"
-MAX_CONFIG_BYTES = 1 << 20
+AVERAGED = "unet_ema"
+SCHEDULER = "scheduler_config.json"
+PIPELINE = "model_index.json"
+MAX_INDEX_BYTES = 16 << 20
+MAX_SHARDS = 1000
 MAX_LEVELS = 12
+MAX_BLOCKS = 32
+"""Residual blocks of a level; published networks have two or three."""
 MAX_WHOLE = 1 << 16
+MIN_WIDTH = 4
+"""The narrowest time embedding that has two frequencies."""
 
 FIXED: dict[str, tuple[Any, ...]] = {
     "center_input_sample": (False,),
@@ -47,8 +59,53 @@ FIXED: dict[str, tuple[Any, ...]] = {
 DIFFUSERS_DEFAULTS: dict[str, Any] = {"flip_sin_to_cos": True, "freq_shift": 0, "downsample_padding": 1}
 """What diffusers takes for an argument of FIXED that the file leaves out, where that is not this network's value."""
 
-BETA_SCHEDULES = {"linear": "linear", "squaredcos_cap_v2": "cosine"}
-PREDICTIONS = {"epsilon": Prediction.EPSILON, "sample": Prediction.X0, "v_prediction": Prediction.V}
+NAMES = frozenset(
+    {
+        *FIXED,
+        "sample_size",
+        "in_channels",
+        "out_channels",
+        "block_out_channels",
+        "layers_per_block",
+        "down_block_types",
+        "up_block_types",
+        "attention_head_dim",
+        "dropout",
+        "norm_num_groups",
+        "norm_eps",
+        "time_embedding_dim",
+        "num_train_timesteps",
+        "decay",
+        "min_decay",
+        "inv_gamma",
+        "power",
+        "optimization_step",
+        "update_after_step",
+        "use_ema_warmup",
+    }
+)
+"""Every key that is known. time_embedding_dim changes a shape, which is compared; num_train_timesteps changes nothing
+here; those from `decay` on are what diffusers' moving average notes of itself."""
+
+STORED = re.compile(rf"{WEIGHTS}(?:\.(?P<first>[\w-]+))?\.(?P<kind>safetensors|bin)(?P<index>(?:\.[\w-]+)*\.json)?")
+"""diffusion_pytorch_model[.VARIANT].safetensors, and indices of shards, where the variant has stood in every place."""
+SHARD = re.compile(r".*-\d+-of-\d+")
+"""A shard's name where a variant's would stand."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One set of weights in a folder."""
+
+    weights: Path
+    """The file; for shards, the name that it would have in one piece."""
+    index: Path | None = None
+    variant: str = ""
+
+    @property
+    def ema(self) -> bool | None:
+        """What the variant's name says."""
+        return {"ema": True, "non_ema": False}.get(self.variant.lower().replace("-", "_"))
 
 
 @dataclass(frozen=True)
@@ -56,64 +113,156 @@ class Folder:
     """The files of a UNet2DModel folder."""
 
     config: Path
-    weights: Path
+    stored: Stored
+    ema: bool | None
+    """Moving average or raw weights, where two variants say so by standing beside each other, or one by its name."""
     scheduler: Path | None
     """scheduler_config.json, when one lies beside the network or in the pipeline around it."""
+    pipeline: Path | None
+    """model_index.json of the pipeline around it."""
 
 
-def find_folder(path: Path) -> Folder:
-    """The files behind a folder: a UNet2DModel's own, or a pipeline's with the network in `unet/`.
+def find_folder(path: Path, ema: bool | None = None) -> Folder:
+    """The files behind a folder, or behind a weights file in one: a UNet2DModel's own, or a pipeline's with the network
+    in `unet/`.
 
+    ema: True or False insists on the moving average or the raw weights, where variants of the file say which they are.
     Raises MissingWeights when a file is missing, BadCheckpoint when it cannot be told which file is meant.
     """
-    home = next((folder for folder in (path, path / "unet") if (folder / CONFIG).is_file()), None)
-    if home is None:
-        raise MissingWeights(f"{path}: a folder without {CONFIG}; a diffusers UNet2DModel folder was expected")
-    found = [home / f"{WEIGHTS}{suffix}" for suffix in (".safetensors", ".bin")]
-    present = [file for file in found if file.is_file()]
-    if not present:
-        raise MissingWeights(f"{home}: neither {WEIGHTS}.safetensors nor {WEIGHTS}.bin is there; copy the whole folder")
-    schedulers = (home / "scheduler_config.json", path / "scheduler" / "scheduler_config.json")
-    around = (*schedulers, path.parent / "scheduler" / "scheduler_config.json") if home == path else schedulers
-    return Folder(home / CONFIG, present[0], next((file for file in around if file.is_file()), None))
+    folder, file = (path, None) if path.is_dir() else (path.parent, path)
+    folder = _snapshot(folder)
+    home, averaged = _home(folder, ema)
+    stored, said = _choose(home, ema) if file is None else _named(file)
+    # A network's own folder may be the `unet` of a pipeline.
+    around = (folder, folder.parent) if home == folder else (folder,)
+    schedulers = (home / SCHEDULER, *(place / "scheduler" / SCHEDULER for place in around))
+    # A link to a scheduler that was not downloaded is no reason to take another one.
+    scheduler = next((file for file in schedulers if os.path.lexists(file)), None)
+    pipeline = next((place / PIPELINE for place in around if os.path.lexists(place / PIPELINE)), None)
+    for place in (home, *(() if scheduler is None else (scheduler.parent,))):
+        if place.is_symlink() and place != path:
+            link_target(place)
+    return Folder(home / CONFIG, stored, averaged if said is None else said, scheduler, pipeline)
+
+
+def _home(folder: Path, ema: bool | None) -> tuple[Path, bool | None]:
+    """Where the network's config lies, and whether that is the folder of the moving average, when it says so.
+
+    A trainer's checkpoint has `unet` and `unet_ema`. Raises MissingWeights.
+    """
+    if (folder / CONFIG).is_file():
+        return folder, True if folder.name == AVERAGED else None
+    raw, averaged = (folder / name if (folder / name / CONFIG).is_file() else None for name in ("unet", AVERAGED))
+    if averaged is not None and (ema is not False or raw is None):
+        return averaged, True
+    if raw is not None:
+        return raw, None if averaged is None else False
+    raise MissingWeights(f"{printable(folder)}: a folder without {CONFIG}; a diffusers UNet2DModel folder was expected")
+
+
+def _snapshot(folder: Path) -> Path:
+    """The one download in a hub's cache folder; any other folder itself."""
+    if not (folder.name.startswith("models--") and (folder / "snapshots").is_dir()):
+        return folder
+    snapshots = sorted((folder / "snapshots").iterdir())
+    if len(snapshots) != 1:
+        raise MissingWeights(f"{printable(folder)}: holds {len(snapshots)} snapshots; name one of them")
+    return snapshots[0]
+
+
+def _named(file: Path) -> tuple[Stored, bool | None]:
+    stored = _stored(file) or Stored(file)
+    return stored, stored.ema
+
+
+def _stored(file: Path) -> Stored | None:
+    """The set of weights that a file is, or whose index it is; None for any other file, a shard among them."""
+    match = STORED.fullmatch(file.name)
+    words = [] if match is None or match["index"] is None else match["index"].split(".")[1:-1]
+    if match is None or (match["index"] is not None) != ("index" in words):
+        return None
+    variant = ".".join(word for word in (match["first"], *words) if word and word != "index")
+    if SHARD.fullmatch(variant):
+        return None
+    whole = file.with_name(".".join(word for word in (WEIGHTS, variant, match["kind"]) if word))
+    return Stored(whole, file if words else None, variant)
+
+
+def _choose(home: Path, ema: bool | None) -> tuple[Stored, bool | None]:
+    """Which weights of a folder are meant, and whether they are the moving average, when that is said.
+
+    The one without a variant; beside `ema` or `non_ema`, the moving average unless the raw weights are asked for; a
+    variant alone. Raises MissingWeights and BadCheckpoint.
+    """
+    stored = _all_stored(home)
+    if not stored:
+        raise MissingWeights(
+            f"{printable(home)}: neither {WEIGHTS}.safetensors nor {WEIGHTS}.bin is there, nor a variant or shards of "
+            "them; copy the whole folder"
+        )
+    plain = stored.get("")
+    named = {each.ema: each for each in stored.values() if each.ema is not None}
+    if plain is not None:
+        if not named:
+            return plain, None
+        averaged, raw = named.get(True, plain), named.get(False, plain)
+        return (raw, False) if ema is False else (averaged, True)
+    if ema in named or (ema is None and True in named):
+        return named[True if ema is None else ema], True if ema is None else ema
+    if len(stored) > 1:
+        variants = " and ".join(quoted(each.weights.name) for each in stored.values())
+        raise BadCheckpoint(f"{printable(home)}: has the variants {variants}; name the file that is meant")
+    (only,) = stored.values()
+    if ema is not None and only.ema is not None and ema != only.ema:
+        wanted = "moving average" if ema else "raw weights"
+        raise BadCheckpoint(f"{printable(home)}: holds {quoted(only.weights.name)} alone, not the {wanted}")
+    return only, only.ema
+
+
+def _all_stored(home: Path) -> dict[str, Stored]:
+    """Variant -> its weights; safetensors before pickles. Raises BadCheckpoint for a file and shards of one name."""
+    stored: dict[str, Stored] = {}
+    for file in sorted(home.iterdir(), key=lambda file: ("safetensors" not in file.name, file.name)):
+        this = _stored(file)
+        if this is None or not file.is_file():
+            continue
+        other = stored.setdefault(this.variant, this)
+        if other.weights == this.weights and other.index != this.index:
+            raise refusal(home, f"has {quoted(this.weights.name)} in one piece and in shards; remove one of them")
+    return stored
+
+
+def read_index(index: Path, weights: Path) -> Mapping[str, str]:
+    """Tensor name -> name of the shard that holds it. Raises BadCheckpoint unless all are plain files beside it."""
+    table = read_json(index, MAX_INDEX_BYTES).get("weight_map")
+    if not isinstance(table, dict) or not table:
+        raise refusal(index, "has no weight_map, which names the shard of every tensor")
+    for shard in set(table.values()) if all(type(shard) is str for shard in table.values()) else [None]:
+        if shard is None or not shard.endswith(weights.suffix) or "/" in shard or shard != printable(shard, 200):
+            raise refusal(index, f"names the shard {quoted(shard)}, expected a {weights.suffix} file beside it")
+    if len(set(table.values())) > MAX_SHARDS:
+        raise refusal(index, f"names {len(set(table.values())):,} shards; {MAX_SHARDS:,} are read at most")
+    return table
 
 
 def read_sizes(config_path: Path) -> UNetSizes:
     """The network's sizes. Raises BadCheckpoint when the config describes another network, naming the argument."""
-    config = _read_json(config_path)
-    if config.get("_class_name", "UNet2DModel") != "UNet2DModel":
-        raise BadCheckpoint(f"{config_path}: is of the class {config['_class_name']!r}, expected 'UNet2DModel'")
+    config = read_json(config_path)
+    kind = config.get("_class_name", "UNet2DModel")
+    if kind != "UNet2DModel":
+        raise refusal(config_path, f"is of the class {quoted(kind)}, expected 'UNet2DModel'")
     for name, accepted in FIXED.items():
         value = config.get(name, DIFFUSERS_DEFAULTS.get(name, accepted[0]))
         if value not in accepted or isinstance(value, bool) != isinstance(accepted[0], bool):
-            raise BadCheckpoint(f"{config_path}: {name} is {value!r}, expected {accepted[0]!r}: another network")
+            raise refusal(config_path, f"{name} is {quoted(value)}, expected {accepted[0]!r}: another network")
+    for name, value in config.items():
+        if name not in NAMES and not name.startswith("_") and value is not None and value is not False:
+            raise refusal(config_path, f"has the key {quoted(name)} with the value {quoted(value)}, not known here")
     try:
         return _sizes(config)
     except (LookupError, TypeError, ValueError, AttributeError, ParamError) as error:
         reason = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
-        raise BadCheckpoint(f"{config_path}: not the DDPM U-Net: {reason}") from error
-
-
-def read_process(scheduler_path: Path | None) -> tuple[ScheduleSpec, Prediction]:
-    """The noise schedule and prediction type a pipeline was saved with; Ho et al.'s when it does not say.
-
-    Raises BadCheckpoint for one that is not known here.
-    """
-    if scheduler_path is None:
-        return ScheduleSpec(), Prediction.EPSILON
-    config = _read_json(scheduler_path)
-    kind = BETA_SCHEDULES.get(str(config.get("beta_schedule", "linear")))
-    prediction = PREDICTIONS.get(str(config.get("prediction_type", "epsilon")))
-    steps, start, end = (
-        config.get(name, default)
-        for name, default in (("num_train_timesteps", 1000), ("beta_start", 1e-4), ("beta_end", 0.02))
-    )
-    numbers = type(steps) is int and steps > 0 and all(type(beta) in (int, float) for beta in (start, end))
-    if kind is None or prediction is None or config.get("trained_betas") is not None or not numbers:
-        raise BadCheckpoint(f"{scheduler_path}: a noise schedule or prediction type that is not known here")
-    if kind == "cosine":
-        return ScheduleSpec("cosine", steps), prediction
-    return ScheduleSpec("linear", steps, float(start), float(end)), prediction
+        raise refusal(config_path, f"not the DDPM U-Net: {reason}") from error
 
 
 def export_diffusers(network: UNet, folder: Path) -> Path:
@@ -137,29 +286,33 @@ def export_diffusers(network: UNet, folder: Path) -> Path:
 
 
 def _sizes(config: dict[str, Any]) -> UNetSizes:
-    widths = [_whole(width) for width in config["block_out_channels"]]
-    down, up = config["down_block_types"], config["up_block_types"]
+    widths, down, up = (_list(config, name) for name in ("block_out_channels", "down_block_types", "up_block_types"))
+    widths = [_whole(width) for width in widths]
     base = widths[0]
-    if len(widths) > MAX_LEVELS:
-        raise ValueError(f"{len(widths)} levels; {MAX_LEVELS} are read at most")
+    if base % 2 or base < MIN_WIDTH:
+        raise ValueError(f"block_out_channels begins with {base}, expected an even number of {MIN_WIDTH} or more")
     if any(width % base for width in widths):
         raise ValueError(f"block_out_channels {widths} are not multiples of the first")
-    if config["in_channels"] != config["out_channels"]:
-        raise ValueError(f"{config['in_channels']} input and {config['out_channels']} output channels")
+    channels = _whole(config["in_channels"])
+    if channels != _whole(config["out_channels"]):
+        raise ValueError(f"{channels} input and {config['out_channels']} output channels")
     if len(down) != len(widths) or down != [kind.replace("Up", "Down") for kind in reversed(up)]:
         raise ValueError("down_block_types and up_block_types do not mirror each other")
     if unknown := set(down) - {"DownBlock2D", "AttnDownBlock2D"}:
-        raise ValueError(f"blocks of the type {', '.join(sorted(unknown))}")
+        raise ValueError(f"blocks of the type {', '.join(quoted(kind, 40) for kind in sorted(unknown))}")
     attention = tuple(level for level, kind in enumerate(down) if kind == "AttnDownBlock2D")
     head = config.get("attention_head_dim", 8)
     if head is not None and {head} != {widths[level] for level in (*attention, -1)}:
-        raise ValueError(f"attention_head_dim {head} gives several heads; null (one head) was expected")
+        raise ValueError(f"attention_head_dim {quoted(head)} gives several heads; null (one head) was expected")
+    blocks = _whole(config.get("layers_per_block", 2))
+    if blocks > MAX_BLOCKS:
+        raise ValueError(f"layers_per_block is {blocks}; {MAX_BLOCKS} are read at most")
     return UNetSizes(
         image_size=_whole(config["sample_size"]),
-        in_channels=_whole(config["in_channels"]),
+        in_channels=channels,
         base_channels=base,
         channel_multipliers=tuple(width // base for width in widths),
-        blocks_per_level=_whole(config.get("layers_per_block", 2)),
+        blocks_per_level=blocks,
         attention_levels=attention,
         dropout=_fraction(config.get("dropout", 0.0)),
         norm_groups=_whole(config.get("norm_num_groups", 32)),
@@ -167,15 +320,22 @@ def _sizes(config: dict[str, Any]) -> UNetSizes:
     )
 
 
+def _list(config: dict[str, Any], name: str) -> list[Any]:
+    value = config[name]
+    if type(value) is not list or not 0 < len(value) <= MAX_LEVELS:
+        raise ValueError(f"{name} is {quoted(value)}, expected a list of 1 to {MAX_LEVELS} levels")
+    return value
+
+
 def _whole(value: Any) -> int:
     if type(value) is not int or not 0 < value <= MAX_WHOLE:
-        raise ValueError(f"{value!r} stands where a whole number was expected")
+        raise ValueError(f"{quoted(value)} stands where a whole number was expected")
     return value
 
 
 def _fraction(value: Any) -> float:
     if type(value) not in (int, float) or not 0 <= value < 1:
-        raise ValueError(f"{value!r} stands where a number from 0 to 1 was expected")
+        raise ValueError(f"{quoted(value)} stands where a number from 0 to 1 was expected")
     return float(value)
 
 
@@ -198,17 +358,3 @@ def _config(sizes: UNetSizes) -> dict[str, Any]:
         "norm_eps": sizes.norm_eps,
         **{name: accepted[0] for name, accepted in FIXED.items()},
     }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    with open_source(path) as source:
-        if source.size > MAX_CONFIG_BYTES:
-            raise source.refuse(f"has {source.size:,} bytes, too many for a config")
-        text = source.read(0, source.size)
-        try:
-            config = json.loads(text.decode("utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise source.refuse(f"is no JSON: {' '.join(str(error).split())[:120]}") from error
-        if not isinstance(config, dict):
-            raise source.refuse("is no JSON table")
-        return config

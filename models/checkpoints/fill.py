@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import md5
 from pathlib import Path
+from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from bench.contracts import Prediction, Value, Weights
-from bench.errors import BadCheckpoint, SaveError
+from bench.errors import MissingWeights, SaveError, printable, quoted
 from bench.passport import (
     PASSPORT_SCHEMA,
+    GoldenProbe,
     Passport,
     keys_fingerprint,
     passport_path,
     read_passport,
     write_passport,
 )
-from models.checkpoints.diffusers_folder import find_folder
+from models.checkpoints.contents import Contents
+from models.checkpoints.diffusers_folder import CONFIG, WEIGHTS, find_folder, read_index
 from models.checkpoints.diffusers_names import is_attention_weight
+from models.checkpoints.diffusers_process import Process, read_process
 from models.checkpoints.formats import Format, Selection, WrongLayout, drift_note, select, variant_note
 from models.checkpoints.probe import measure_probe
-from models.checkpoints.safe_load import Checkpoint, open_checkpoint
+from models.checkpoints.safe_load import Checkpoint, Shards, open_checkpoint, peek_contents, shard_files
+from models.checkpoints.source import refusal
 
 DIFFERENCES_NAMED = 5
-WEIGHT_DTYPES = ("float32", "float16", "bfloat16")
+WEIGHT_DTYPES = ("float32", "float16", "bfloat16", "float64")
+"""What is read into float32: the second and third exactly, the last rounded."""
 BATCH_COUNT = "num_batches_tracked"
 """The whole number that every batch norm keeps."""
 PUBLISHED = {
@@ -60,21 +68,47 @@ class Files:
     """What lies behind a path given by the user."""
 
     weights: Path
+    """The file; for shards, the name it would have in one piece."""
     inputs: tuple[Path, ...]
     """Everything the numbers depend on."""
+    shards: Shards | None = None
+    ema: bool | None = None
+    """Moving average or raw weights, where the names of the files say so."""
+    note: str = ""
+    """What a reader of the numbers should know of the files."""
     config: Path | None = None
     """A diffusers folder's description of its network."""
-    scheduler: Path | None = None
-    """A diffusers pipeline's description of its noise schedule."""
+    process: Process | None = None
+    """A diffusers folder's noise schedule and prediction."""
 
 
-def find_files(path: Path) -> Files:
-    """One file, or a diffusers folder's. Raises MissingWeights and BadCheckpoint."""
-    if not path.is_dir():
+def find_files(path: Path, ema: bool | None = None) -> Files:
+    """One file, or a diffusers folder's. ema: insist, where a folder has variants of both kinds.
+
+    Raises MissingWeights and BadCheckpoint.
+    """
+    try:
+        in_folder = path.is_dir() or (path.name.startswith(WEIGHTS) and path.with_name(CONFIG).is_file())
+        folder = find_folder(path, ema) if in_folder else None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise MissingWeights(f"{printable(path)}: cannot be looked at: {reason}; correct the path") from error
+    if folder is None:
         return Files(path, (path,))
-    folder = find_folder(path)
-    around = () if folder.scheduler is None else (folder.scheduler,)
-    return Files(folder.weights, (folder.weights, folder.config, *around), folder.config, folder.scheduler)
+    stored, process = folder.stored, read_process(folder.scheduler, folder.pipeline)
+    shards = None if stored.index is None else read_index(stored.index, stored.weights)
+    files = (stored.weights,) if shards is None else shard_files(stored.weights, shards)
+    beside = (stored.index, folder.config, folder.scheduler, folder.pipeline)
+    notes = (f"the variant {stored.variant}" if stored.variant else "", process.note)
+    return Files(
+        stored.weights,
+        (*files, *(file for file in beside if file is not None)),
+        shards,
+        folder.ema,
+        "; ".join(filter(None, notes)),
+        folder.config,
+        process,
+    )
 
 
 def fill(network: nn.Module, files: Files, wanted: Wanted, probed: nn.Module | None = None) -> Weights:
@@ -85,79 +119,160 @@ def fill(network: nn.Module, files: Files, wanted: Wanted, probed: nn.Module | N
     """
     path = files.weights
     passport = known_passport(path, wanted)
-    with open_checkpoint(path, sha256=passport.sha256 if passport else None) as checkpoint:
-        expected = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-        selection = select_for(checkpoint, expected, wanted)
+    with open_checkpoint(path, files.shards, sha256=passport.sha256 if passport else None) as checkpoint:
+        expected = shapes_of(network)
+        selection = select_for(path, checkpoint.contents, expected, wanted)
         state = _read(checkpoint, selection)
         fresh = passport is None
+        average = _average(checkpoint, selection, files, wanted, passport)
         if passport is None:
-            passport = _first_passport(checkpoint, selection, expected, wanted)
+            passport = _first_passport(checkpoint, selection, average, expected, wanted)
     if passport.keys_sha256 != keys_fingerprint(expected.items()):
-        raise BadCheckpoint(f"{path}: its passport {passport_path(path).name} is of another network; fetch both again")
+        raise refusal(path, f"its passport {passport_path(path).name} is of another network; fetch both again")
     network.load_state_dict(state)
     if fresh:
-        probe = None if wanted.image_shape is None else measure_probe(probed or network, wanted.image_shape)
-        _remember(replace(passport, probe=probe), path)
-    ema = passport.ema if selection.ema is None else selection.ema
+        _remember(replace(passport, probe=_probe(probed or network, wanted.image_shape)), path)
     steps = passport.steps if selection.steps is None else selection.steps
-    source = f"{path.name} ({selection.note})" if selection.note else path.name
-    return Weights(passport.origin, source, passport.sha256, ema, steps)
+    dtypes = {checkpoint.tensors[name].dtype for name in selection.names.values()}
+    rounded = "float64 rounded to float32" if "float64" in dtypes else ""
+    note = "; ".join(filter(None, (files.note, selection.note, average.note, rounded)))
+    source = f"{path.name} ({note})" if note else path.name
+    return Weights(passport.origin, source, passport.sha256, average.ema, steps)
+
+
+def _probe(network: nn.Module, image_shape: tuple[int, int, int] | None) -> GoldenProbe | None:
+    """The network's golden probe, where it is wanted and the answers are numbers."""
+    if image_shape is None:
+        return None
+    probe = measure_probe(network, image_shape)
+    return probe if all(map(math.isfinite, (*probe.means, *probe.stds))) else None
+
+
+@dataclass(frozen=True)
+class Average:
+    """Whether weights are the moving average, and who says so."""
+
+    ema: bool
+    source: Literal["file", "published", "caller"] | None
+    steps: int | None = None
+    """Training steps, where a published file is known by them."""
+
+    @property
+    def note(self) -> str:
+        """What a reader of the numbers should know: that nothing but somebody's word stands behind a claim."""
+        kind = "moving average" if self.ema else "raw weights"
+        return f"{kind} by the caller's word; the file does not say" if self.source == "caller" else ""
+
+
+def _average(
+    checkpoint: Checkpoint, selection: Selection, files: Files, wanted: Wanted, passport: Passport | None
+) -> Average:
+    """Who says that these weights are the moving average: the file, a table of published ones, or only the caller."""
+    answer = _said(checkpoint, selection, files, passport)
+    if answer is None:
+        if wanted.ema is not None:
+            return Average(wanted.ema, "caller")
+        return Average(False, None) if passport is None else Average(passport.ema, passport.ema_source)
+    if wanted.ema is not None and answer.ema != wanted.ema:
+        kinds = ("raw weights", "moving average")
+        raise refusal(files.weights, f"holds the {kinds[answer.ema]}, and the {kinds[wanted.ema]} was asked for")
+    return answer
+
+
+def _said(checkpoint: Checkpoint, selection: Selection, files: Files, passport: Passport | None) -> Average | None:
+    """What is known of the weights without the caller; None when nothing is."""
+    said = files.ema if selection.ema is None else selection.ema
+    if said is not None:
+        return Average(said, "file")
+    if passport is None:
+        published = PUBLISHED.get(_md5(checkpoint))
+        return None if published is None else Average(published[0], "published", published[1])
+    known = passport.ema_source in ("file", "published") or passport.origin == "trained"
+    return Average(passport.ema, passport.ema_source) if known else None
 
 
 def known_passport(path: Path, wanted: Wanted) -> Passport | None:
     """The passport beside the file, None when there is none. Raises BadCheckpoint when it is another checkpoint's."""
-    if not passport_path(path).is_file():
+    try:
+        passport = read_passport(path)
+    except MissingWeights:
         return None
-    passport = read_passport(path)
     if wanted.name is not None and passport.name != wanted.name:
-        raise BadCheckpoint(f"{path}: its passport is that of {passport.name!r}; fetch or train {wanted.name!r} again")
+        raise refusal(path, f"its passport is that of {quoted(passport.name)}; fetch or train {wanted.name!r} again")
     if wanted.prediction is not None and passport.prediction not in ("", wanted.prediction):
-        raise BadCheckpoint(
-            f"{path}: its passport says the network predicts {passport.prediction!r}, and this one predicts "
-            f"{str(wanted.prediction)!r}"
+        raise refusal(
+            path,
+            f"its passport says the network predicts {quoted(passport.prediction)}, and this one predicts "
+            f"{str(wanted.prediction)!r}",
         )
     return passport
 
 
-def select_for(checkpoint: Checkpoint, expected: Mapping[str, tuple[int, ...]], wanted: Wanted) -> Selection:
+def shapes_of(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """The network's keys and shapes, in its own order."""
+    return {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+
+
+def check_promise(files: Files, expected: Mapping[str, tuple[int, ...]], wanted: Wanted) -> None:
+    """Whether the file holds a network of these shapes, seen from its table of contents alone.
+
+    Asked before a network is built that somebody else describes: what it may cost is what the file holds. Raises
+    MissingWeights and BadCheckpoint.
+    """
+    contents = peek_contents(files.weights, files.shards)
+    select_for(files.weights, contents, expected, wanted)
+    check_room(files, expected)
+
+
+def check_room(files: Files, expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Whether the files are large enough for the numbers of such a network. Raises BadCheckpoint."""
+    if sum(map(math.prod, expected.values())) > sum(file.stat().st_size for file in files.inputs):
+        raise refusal(files.weights, "claims to hold more numbers than it has")
+
+
+def select_for(path: Path, contents: Contents, expected: Mapping[str, tuple[int, ...]], wanted: Wanted) -> Selection:
     """The network's tensors in the checkpoint, every key, shape and element type right. Reads no number.
 
     Raises BadCheckpoint naming the first differences.
     """
     try:
-        selection = select(checkpoint.tensors, checkpoint.scalars, expected, format=wanted.format, ema=wanted.ema)
+        selection = select(contents, expected, format=wanted.format, ema=wanted.ema)
     except WrongLayout as error:
-        raise checkpoint.source.refuse(str(error)) from error
-    found = {key: checkpoint.tensors[name].shape for key, name in selection.names.items()}
+        raise refusal(path, str(error)) from error
+    stored = {key: contents.tensors[name].shape for key, name in selection.names.items()}
     if selection.format == "diffusers":
-        found = {key: _as_convolution(key, shape) for key, shape in found.items()}
-    problems = differences(found, expected)
+        stored = {key: _as_convolution(key, shape) for key, shape in stored.items()}
+    problems = differences(stored, expected)
     if problems:
-        note = _why(selection, expected, checkpoint)
-        raise checkpoint.source.refuse(f"made for another network: {note or _first(problems)}")
+        note = _why(selection, expected, contents)
+        raise refusal(path, f"made for another network: {note or _behind(selection.prefix) + _first(problems)}")
     for key, name in selection.names.items():
-        dtype = checkpoint.tensors[name].dtype
+        dtype = contents.tensors[name].dtype
         if dtype not in WEIGHT_DTYPES and not (dtype == "int64" and key.endswith(BATCH_COUNT)):
-            raise checkpoint.source.refuse(f"tensor {name!r} for {key} is {dtype}, expected {', '.join(WEIGHT_DTYPES)}")
+            raise refusal(path, f"tensor {quoted(name)} for {key} is {dtype}, expected {', '.join(WEIGHT_DTYPES)}")
     return selection
 
 
-def _why(selection: Selection, expected: Mapping[str, tuple[int, ...]], checkpoint: Checkpoint) -> str:
+def _behind(prefix: str) -> str:
+    return f"behind the prefix {quoted(prefix)}: " if prefix else ""
+
+
+def _why(selection: Selection, expected: Mapping[str, tuple[int, ...]], contents: Contents) -> str:
     """The cause of the differences, for the layouts whose variants are known; or nothing."""
     if selection.format == "lucidrains":
-        return drift_note(selection.names, expected, checkpoint.scalars.get("version"))
+        return drift_note(selection.names, expected, contents.scalars.get("version"))
     return variant_note(selection.names, expected) if selection.format == "cddpm" else ""
 
 
 def differences(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> list[str]:
     """Every key that is missing, of another shape, or not expected; the network's own order first."""
-    missing = [f"missing {key!r}" for key in expected if key not in found]
+    missing = [f"missing {quoted(key)}" for key in expected if key not in found]
     reshaped = [
-        f"{key!r} is {found[key]}, expected {shape}"
+        f"{quoted(key)} is {found[key]}, expected {shape}"
         for key, shape in expected.items()
         if found.get(key, shape) != shape
     ]
-    return missing + reshaped + [f"unexpected {key[:80]!r}" for key in sorted(found) if key not in expected]
+    return missing + reshaped + [f"unexpected {quoted(key)}" for key in sorted(found) if key not in expected]
 
 
 def _first(problems: list[str]) -> str:
@@ -171,34 +286,48 @@ def _as_convolution(key: str, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _read(checkpoint: Checkpoint, selection: Selection) -> dict[str, Tensor]:
     tensors = checkpoint.read(selection.names.values())
-    state = {key: tensors[name] for key, name in selection.names.items()}
+    state = {key: _single(checkpoint, name, tensors[name]) for key, name in selection.names.items()}
     if selection.format == "diffusers":
         return {key: tensor.reshape(_as_convolution(key, tuple(tensor.shape))) for key, tensor in state.items()}
     return state
 
 
+def _single(checkpoint: Checkpoint, name: str, tensor: Tensor) -> Tensor:
+    """Double precision rounded to float32; anything else as it is."""
+    if tensor.dtype != torch.float64:
+        return tensor
+    rounded = tensor.float()
+    if not bool(torch.isfinite(rounded).all()):
+        raise refusal(checkpoint.path, f"tensor {quoted(name)} holds numbers that are too large for float32")
+    return rounded
+
+
 def _first_passport(
-    checkpoint: Checkpoint, selection: Selection, expected: Mapping[str, tuple[int, ...]], wanted: Wanted
+    checkpoint: Checkpoint,
+    selection: Selection,
+    average: Average,
+    expected: Mapping[str, tuple[int, ...]],
+    wanted: Wanted,
 ) -> Passport:
-    published = PUBLISHED.get(_md5(checkpoint), (False, None)) if selection.ema is None else (False, None)
     return Passport(
         schema=PASSPORT_SCHEMA,
-        name=checkpoint.path.stem,
+        name=printable(checkpoint.path.stem),
         sha256=checkpoint.sha256,
         format=selection.format,
         keys_sha256=keys_fingerprint(expected.items()),
         model=wanted.model,
         params=dict(wanted.params),
         prediction=str(wanted.prediction or ""),
-        ema=published[0] if selection.ema is None else selection.ema,
-        steps=published[1] if selection.steps is None else selection.steps,
+        ema=average.ema,
+        steps=average.steps if selection.steps is None else selection.steps,
         dtype=checkpoint.tensors[next(iter(selection.names.values()))].dtype,
         origin="pretrained",
+        ema_source=average.source,
     )
 
 
 def _md5(checkpoint: Checkpoint) -> str:
-    return checkpoint.source.digest(md5(usedforsecurity=False))
+    return checkpoint.parts[0].source.digest(md5(usedforsecurity=False))
 
 
 def _remember(passport: Passport, path: Path) -> None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
+from bench.errors import quoted
+
 MAX_OPCODES = 1_000_000
 """The largest published checkpoint of this kind has some sixty thousand."""
 MAX_TEXT = 1 << 20
@@ -191,7 +193,7 @@ def _stack_global(machine: _Machine, _: Any) -> None:
 def _push_global(machine: _Machine, name: str) -> None:
     if name not in machine.allowed:
         raise NotPlain(
-            f"asks for {name[:80]!r} when it is opened; a checkpoint may hold only tensors and plain containers"
+            f"asks for {quoted(name)} when it is opened; a checkpoint may hold only tensors and plain containers"
         )
     machine.stack.append(Global(name))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256 as new_sha256
 from pathlib import Path
@@ -16,74 +16,84 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from bench.contracts import Scalar
+from bench.errors import quoted
 from models.checkpoints.contents import ITEM_BYTES, Contents, StoredTensor, check_contents
-from models.checkpoints.kinds import Kind, kind_of
+from models.checkpoints.kinds import kind_of
 from models.checkpoints.safetensors_file import safetensors_contents
-from models.checkpoints.source import Source, open_source
+from models.checkpoints.source import Source, open_source, refusal
 from models.checkpoints.torch_file import legacy_contents, torch_contents
 
 READERS = {"safetensors": safetensors_contents, "torch": torch_contents, "torch-legacy": legacy_contents}
 DTYPES = {name: getattr(torch, name) for name in ITEM_BYTES}
+Shards = Mapping[str, str]
+"""Tensor name -> name of the file that holds it, beside the path: the index of a checkpoint in several files."""
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One open file of a checkpoint, its table of contents read and checked."""
+
+    source: Source
+    contents: Contents
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """An open checkpoint whose table of contents was read and checked."""
+    """An open checkpoint whose table of contents was read and checked: one file, or the shards of one."""
 
-    source: Source
-    kind: Kind
+    path: Path
+    """The file, or the name it would have if it were not in shards; what messages begin with."""
+    parts: tuple[Part, ...]
     sha256: str
+    """Of the file; for shards, of the lines `HASH  NAME` that sha256sum prints for them in the order of their names."""
     contents: Contents
-
-    @property
-    def path(self) -> Path:
-        return self.source.path
+    """Of all parts together."""
 
     @property
     def tensors(self) -> Mapping[str, StoredTensor]:
         return self.contents.tensors
 
-    @property
-    def scalars(self) -> Mapping[str, Scalar]:
-        return self.contents.scalars
-
     def read(self, names: Iterable[str]) -> dict[str, Tensor]:
         """The named tensors, half precision widened to float32; together no larger than the file.
 
-        Raises BadCheckpoint for NaN or infinity, and when the file was written to in the meantime.
+        Raises BadCheckpoint for NaN or infinity, and when a file was written to in the meantime.
         """
-        chosen = {name: self.tensors[name] for name in names}
-        if sum(tensor.num_bytes for tensor in chosen.values()) > self.source.size:
-            raise self.source.refuse("claims to hold more numbers than it has")
-        tensors = {name: _finite(self.source, name, _tensor(self.source, stored)) for name, stored in chosen.items()}
-        self.source.check_unchanged()
-        return tensors
+        tensors: dict[str, Tensor] = {}
+        names = tuple(names)
+        for part in self.parts:
+            tensors |= _read_part(part, [name for name in names if name in part.contents.tensors])
+        return {name: tensors[name] for name in names}
 
 
 @contextmanager
-def open_checkpoint(path: Path, *, sha256: str | None = None) -> Iterator[Checkpoint]:
-    """The checkpoint at `path`, open until the block ends.
+def open_checkpoint(path: Path, shards: Shards | None = None, *, sha256: str | None = None) -> Iterator[Checkpoint]:
+    """The checkpoint at `path`, or in these shards, open until the block ends.
 
-    sha256: what the file's hash must be, when known. Raises MissingWeights when there is no such file and
-    BadCheckpoint, in one line, when it must not be used.
+    sha256: what the hash must be, when known. Raises MissingWeights when there is no such file and BadCheckpoint, in
+    one line, when it must not be used.
     """
-    with open_source(path) as source:
-        kind = kind_of(source)
-        found = source.digest(new_sha256())
-        if sha256 is not None and found != sha256:
-            raise source.refuse(
-                f"sha256 is {found[:12]}…, its passport says {sha256[:12]}…; the file was changed or exchanged, "
-                "fetch or train it again"
+    with ExitStack() as stack:
+        sources = [stack.enter_context(open_source(file)) for file in _files(path, shards)]
+        kinds = [kind_of(source) for source in sources]
+        digest = _digest(sources)
+        if sha256 is not None and digest != sha256:
+            raise refusal(
+                path,
+                f"sha256 is {digest[:12]}…, its passport says {sha256[:12]}…; the file was changed or exchanged, "
+                "fetch or train it again",
             )
-        contents = check_contents(source, READERS[kind](source))
-        yield Checkpoint(source, kind, found, contents)
+        contents = [check_contents(source, READERS[kind](source)) for source, kind in zip(sources, kinds, strict=True)]
+        parts = tuple(Part(source, table) for source, table in zip(sources, contents, strict=True))
+        yield Checkpoint(path, parts, digest, _together(path, contents, shards))
 
 
-def peek_contents(path: Path) -> Contents:
+def peek_contents(path: Path, shards: Shards | None = None) -> Contents:
     """The table of contents alone, without hash and numbers. Raises MissingWeights and BadCheckpoint."""
-    with open_source(path) as source:
-        return check_contents(source, READERS[kind_of(source)](source))
+    contents = []
+    for file in _files(path, shards):
+        with open_source(file) as source:
+            contents.append(check_contents(source, READERS[kind_of(source)](source)))
+    return _together(path, contents, shards)
 
 
 def read_tensors(path: Path, *, sha256: str | None = None) -> dict[str, Tensor]:
@@ -93,6 +103,45 @@ def read_tensors(path: Path, *, sha256: str | None = None) -> dict[str, Tensor]:
     """
     with open_checkpoint(path, sha256=sha256) as checkpoint:
         return checkpoint.read(checkpoint.tensors)
+
+
+def shard_files(path: Path, shards: Shards) -> tuple[Path, ...]:
+    """The files of a checkpoint in shards, by their names."""
+    return tuple(path.with_name(name) for name in sorted(set(shards.values())))
+
+
+def _files(path: Path, shards: Shards | None) -> tuple[Path, ...]:
+    return (path,) if shards is None else shard_files(path, shards)
+
+
+def _digest(sources: list[Source]) -> str:
+    digests = [source.digest(new_sha256()) for source in sources]
+    if len(sources) == 1:
+        return digests[0]
+    lines = [f"{digest}  {source.path.name}\n" for source, digest in zip(sources, digests, strict=True)]
+    return new_sha256("".join(lines).encode()).hexdigest()
+
+
+def _together(path: Path, contents: list[Contents], shards: Shards | None) -> Contents:
+    """One table of contents, every tensor in the shard that the index names."""
+    if shards is None:
+        return contents[0]
+    tensors: dict[str, StoredTensor] = {}
+    for file, table in zip(_files(path, shards), contents, strict=True):
+        promised = {name for name, shard in shards.items() if shard == file.name}
+        if odd := sorted(promised ^ table.tensors.keys()):
+            raise refusal(file, f"does not hold the tensors that its index names: {quoted(odd[0])} differs")
+        tensors |= table.tensors
+    return Contents(tensors, {})
+
+
+def _read_part(part: Part, names: list[str]) -> dict[str, Tensor]:
+    source, chosen = part.source, {name: part.contents.tensors[name] for name in names}
+    if sum(tensor.num_bytes for tensor in chosen.values()) > source.size:
+        raise source.refuse("claims to hold more numbers than it has")
+    tensors = {name: _finite(source, name, _tensor(source, stored)) for name, stored in chosen.items()}
+    source.check_unchanged()
+    return tensors
 
 
 def _tensor(source: Source, stored: StoredTensor) -> Tensor:
@@ -111,5 +160,5 @@ def _finite(source: Source, name: str, tensor: Tensor) -> Tensor:
     widened = tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
     # Both carry NaN through, and cost a fortieth of torch.isfinite.
     if widened.numel() and not all(math.isfinite(bound) for bound in widened.aminmax()):
-        raise source.refuse(f"tensor {name!r} holds NaN or infinity")
+        raise source.refuse(f"tensor {quoted(name)} holds NaN or infinity")
     return widened

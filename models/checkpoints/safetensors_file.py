@@ -10,7 +10,15 @@ import json
 import math
 from typing import Any
 
-from models.checkpoints.contents import ITEM_BYTES, Contents, StoredTensor
+from bench.errors import quoted
+from models.checkpoints.contents import (
+    ITEM_BYTES,
+    MAX_DIMENSIONS,
+    MAX_EXTENT,
+    MAX_TENSORS,
+    Contents,
+    StoredTensor,
+)
 from models.checkpoints.source import Source
 
 MAX_HEADER_BYTES = 16 << 20
@@ -34,6 +42,8 @@ def safetensors_contents(source: Source) -> Contents:
     if length > MAX_HEADER_BYTES:
         raise source.refuse(f"has a header of {length:,} bytes; {MAX_HEADER_BYTES:,} are read at most")
     header = _parse(source, source.read(8, length))
+    if len(header) > MAX_TENSORS + 1:
+        raise source.refuse(f"holds more than {MAX_TENSORS:,} tensors")
     header.pop("__metadata__", None)  # free text by whoever wrote the file; never shown, never used
     tensors = {name: _tensor(source, name, entry, 8 + length) for name, entry in header.items()}
     _check_tiling(source, tensors, 8 + length)
@@ -60,23 +70,29 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _tensor(source: Source, name: str, entry: object, base: int) -> StoredTensor:
     match entry:
         case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end], **rest} if not rest:
-            if len(shape) > 16 or not all(type(number) is int and number >= 0 for number in [*shape, begin, end]):
-                raise source.refuse(f"is damaged: tensor {name!r} has an impossible shape or place")
+            if len(shape) > MAX_DIMENSIONS or not all(_is_extent(number) for number in [*shape, begin, end]):
+                raise source.refuse(f"is damaged: tensor {quoted(name)} has an impossible shape or place")
         case _:
-            raise source.refuse(f"is damaged: the header's entry for {name!r} is not dtype, shape and data_offsets")
+            raise source.refuse(
+                f"is damaged: the header's entry for {quoted(name)} is not dtype, shape and data_offsets"
+            )
     if dtype not in DTYPES:
-        raise source.refuse(f"tensor {name!r} has the element type {dtype!r}, which no weight has")
+        raise source.refuse(f"tensor {quoted(name)} has the element type {quoted(dtype)}, which no weight has")
     tensor = StoredTensor(DTYPES[dtype], tuple(shape), base + begin)
     if end - begin != math.prod(shape) * ITEM_BYTES[tensor.dtype]:
-        raise source.refuse(f"is damaged: tensor {name!r} of shape {shape} does not have {end - begin} bytes")
+        raise source.refuse(f"is damaged: tensor {quoted(name)} of shape {shape} does not have {end - begin} bytes")
     return tensor
+
+
+def _is_extent(number: object) -> bool:
+    return type(number) is int and 0 <= number < MAX_EXTENT
 
 
 def _check_tiling(source: Source, tensors: dict[str, StoredTensor], base: int) -> None:
     expected = base
     for name, tensor in sorted(tensors.items(), key=lambda item: (item[1].offset, item[1].num_bytes)):
         if tensor.offset != expected:
-            raise source.refuse(f"is damaged: tensor {name!r} begins at byte {tensor.offset}, not {expected}")
+            raise source.refuse(f"is damaged: tensor {quoted(name)} begins at byte {tensor.offset}, not {expected}")
         expected += tensor.num_bytes
     if expected > source.size:
         raise source.refuse(f"is cut short: its header promises {expected:,} bytes, it has {source.size:,}")

@@ -7,15 +7,14 @@ from pathlib import Path
 from torch import nn
 
 from bench.contracts import Prediction, ScheduleSpec, Weights
-from bench.errors import BadCheckpoint
-from models.checkpoints.diffusers_folder import read_process
 from models.checkpoints.fill import Wanted, fill, find_files
 from models.checkpoints.places import find_weights
-from models.checkpoints.unet_family import WholeUNet, wanted_unet
+from models.checkpoints.source import refusal
+from models.checkpoints.unet_family import WholeUNet, check_config, wanted_unet
 from models.unet import UNet
 
 FROM_SUITE = (ScheduleSpec(), Prediction.EPSILON)
-"""What a network named in a suite is walked with."""
+"""What a U-Net named in a suite is walked with; the only networks here that a diffusers folder can fill."""
 
 
 def load_weights(
@@ -41,11 +40,13 @@ def load_weights(
         wanted = Wanted(prediction=prediction, name=found.shipped)
         return fill(network, find_files(found.path), wanted), (found.path,)
     files = find_files(found.path)
-    if files.scheduler is not None and read_process(files.scheduler) != FROM_SUITE:
-        raise BadCheckpoint(
-            f"{files.scheduler}: the network was trained with another noise schedule or prediction than the model has; "
-            "load it with models.load_checkpoint from a plug-in"
+    if files.process is not None and (files.process.schedule, files.process.prediction) != FROM_SUITE:
+        raise refusal(
+            found.path,
+            "the network was trained with another noise schedule or prediction than the model has; load it with "
+            "models.load_checkpoint from a plug-in",
         )
     if isinstance(network, UNet):
+        check_config(files, network)
         return fill(network, files, wanted_unet(network.sizes), WholeUNet(network)), files.inputs
     return fill(network, files, Wanted(prediction=prediction, image_shape=image_shape)), files.inputs

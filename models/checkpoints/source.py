@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BadCheckpoint, MissingWeights
+from bench.errors import BadCheckpoint, MissingWeights, printable
+from models.checkpoints.hub_cache import link_target
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 16 << 30
 """Larger than any network measured here by a factor of a hundred; a wrong path is likelier than such a checkpoint."""
 PIECE = 1 << 20
+# O_NONBLOCK: opening a pipe nobody writes to must not wait. O_NOFOLLOW: what is hashed is what was named.
+FLAGS = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+MAX_SENTENCE = 900
+"""Characters of a refusal behind the path; the middle of a longer one is left out."""
 
 
 class Source:
@@ -65,8 +70,13 @@ class Source:
             raise self.refuse("was changed or exchanged while it was read; load it again")
 
     def refuse(self, sentence: str) -> BadCheckpoint:
-        """The error that begins with the path and goes on with `sentence`."""
-        return BadCheckpoint(f"{self.path}: {sentence}")
+        """The error that begins with the path and goes on with `sentence`, in one line that can be printed."""
+        return refusal(self.path, sentence)
+
+
+def refusal(path: Path, sentence: str) -> BadCheckpoint:
+    """The error that begins with a path and goes on with `sentence`, in one line that can be printed."""
+    return BadCheckpoint(f"{printable(path)}: {printable(sentence, MAX_SENTENCE)}")
 
 
 class _Stream(io.RawIOBase):
@@ -103,8 +113,8 @@ class _Stream(io.RawIOBase):
 def open_source(path: Path) -> Iterator[Source]:
     """The file behind `path`, closed afterwards.
 
-    Raises MissingWeights when nothing is there, BadCheckpoint when it is a symbolic link, a folder, a pipe, a device,
-    empty, unreadable or larger than MAX_FILE_BYTES.
+    Raises MissingWeights when nothing is there, BadCheckpoint when it is a symbolic link (but for those of a hub's
+    cache), a folder, a pipe, a device, empty, unreadable or larger than MAX_FILE_BYTES.
     """
     descriptor = _open(path)
     try:
@@ -116,29 +126,36 @@ def open_source(path: Path) -> Iterator[Source]:
 
 
 def _open(path: Path) -> int:
-    # O_NONBLOCK: opening a pipe nobody writes to must not wait. O_NOFOLLOW: what is hashed is what was named.
-    flags = os.O_RDONLY | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        return os.open(path, flags)
-    except FileNotFoundError:
-        raise MissingWeights(f"{path}: no such file") from None
-    except ValueError as error:
-        raise BadCheckpoint(f"{str(path)!r}: not a path: {error}") from error
+        return os.open(path, FLAGS)
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK):
-            raise BadCheckpoint(f"{path}: is a symbolic link; give the path of the file itself") from error
-        raise BadCheckpoint(f"{path}: cannot be opened: {error.strerror}") from error
+        if error.errno not in (errno.ELOOP, errno.EMLINK):
+            raise _unopened(path, error) from error
+    except ValueError as error:
+        raise BadCheckpoint(f"{printable(path)}: not a path: {error}") from error
+    target = link_target(path)
+    try:
+        return os.open(target, FLAGS)
+    except OSError as error:
+        raise _unopened(path, error) from error
+
+
+def _unopened(path: Path, error: OSError) -> BadCheckpoint | MissingWeights:
+    if error.errno in (errno.ENOENT, errno.ENAMETOOLONG, errno.ENOTDIR):
+        reason = "no such file" if error.errno == errno.ENOENT else f"no such file: {error.strerror}"
+        return MissingWeights(f"{printable(path)}: {reason}")
+    return BadCheckpoint(f"{printable(path)}: cannot be opened: {error.strerror}")
 
 
 def _check_status(path: Path, status: os.stat_result) -> None:
     if stat.S_ISDIR(status.st_mode):
-        raise BadCheckpoint(f"{path}: is a folder, and a checkpoint file was expected")
+        raise refusal(path, "is a folder, and a checkpoint file was expected")
     if not stat.S_ISREG(status.st_mode):
-        raise BadCheckpoint(f"{path}: is a pipe, socket or device, and a checkpoint file was expected")
+        raise refusal(path, "is a pipe, socket or device, and a checkpoint file was expected")
     if status.st_size == 0:
-        raise BadCheckpoint(f"{path}: is empty; copy or fetch it again")
+        raise refusal(path, "is empty; copy or fetch it again")
     if status.st_size > MAX_FILE_BYTES:
-        raise BadCheckpoint(f"{path}: has {status.st_size:,} bytes, more than the {MAX_FILE_BYTES:,} that are read")
+        raise refusal(path, f"has {status.st_size:,} bytes, more than the {MAX_FILE_BYTES:,} that are read")
 
 
 def _identity(status: os.stat_result) -> tuple[int, int, int, int, int]:

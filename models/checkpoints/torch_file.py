@@ -16,7 +16,16 @@ from io import BytesIO
 from typing import Any
 
 from bench.contracts import Scalar
-from models.checkpoints.contents import ITEM_BYTES, MAX_TENSORS, Contents, StoredTensor
+from bench.errors import quoted
+from models.checkpoints.contents import (
+    ITEM_BYTES,
+    MAX_DIMENSIONS,
+    MAX_EXTENT,
+    MAX_NAME,
+    MAX_TENSORS,
+    Contents,
+    StoredTensor,
+)
 from models.checkpoints.pickled import Global, NotPlain, read_plain
 from models.checkpoints.source import Source
 
@@ -168,7 +177,7 @@ def _storage(identifier: object) -> Storage:
         return Storage(key, None, count)
     dtype = STORAGE_DTYPES.get(name.removeprefix("torch."))
     if dtype is None:
-        raise NotPlain(f"has a storage of the type {name!r}, which no weight has")
+        raise NotPlain(f"has a storage of the type {quoted(name)}, which no weight has")
     return Storage(key, dtype, count)
 
 
@@ -185,16 +194,16 @@ def _call(name: str, arguments: tuple[Any, ...]) -> object:
             return _view(storage, dtype.removeprefix("torch."), first, shape, strides)
         case "parameter" | "parameter_with_state", (View() as view, *_):
             return view
-    raise NotPlain(f"asks to call {name[:80]!r} in a way torch.save does not")
+    raise NotPlain(f"asks to call {quoted(name)} in a way torch.save does not")
 
 
 def _view(storage: Storage, dtype: str, first: Any, shape: Any, strides: Any) -> View:
-    if type(shape) is not tuple or type(strides) is not tuple or not len(shape) == len(strides) <= 16:
+    if type(shape) is not tuple or type(strides) is not tuple or not len(shape) == len(strides) <= MAX_DIMENSIONS:
         raise NotPlain("has a tensor whose shape and strides do not belong together")
-    if not all(type(number) is int and 0 <= number < 1 << 40 for number in (first, *shape, *strides)):
+    if not all(type(number) is int and 0 <= number < MAX_EXTENT for number in (first, *shape, *strides)):
         raise NotPlain("has a tensor with an impossible shape")
     if dtype not in ITEM_BYTES:
-        raise NotPlain(f"has a tensor of the type {dtype!r}, which no weight has")
+        raise NotPlain(f"has a tensor of the type {quoted(dtype)}, which no weight has")
     return View(storage, dtype, first, shape, strides)
 
 
@@ -207,36 +216,47 @@ def _flatten(source: Source, tree: object, places: Places) -> Contents:
     while todo:
         name, depth, node = todo.pop()
         nodes += 1
-        if nodes > MAX_NODES or depth > MAX_DEPTH:
+        if depth > MAX_DEPTH:
             raise source.refuse("nests its containers without end; save the state_dict alone")
         if isinstance(node, View):
             if name in tensors:
-                raise source.refuse(f"has two tensors called {name[:80]!r}")
+                raise source.refuse(f"has two tensors called {quoted(name)}")
             tensors[name] = _stored(source, name, node, places)
         elif isinstance(node, dict | list | tuple):
+            # Before their names are made: a long key with many values below it is a name of that length for each.
+            if nodes + len(todo) + len(node) > MAX_NODES:
+                raise source.refuse("nests its containers without end; save the state_dict alone")
             items = node.items() if isinstance(node, dict) else enumerate(node)
-            todo += [(f"{name}.{key}" if name else str(key)[:512], depth + 1, value) for key, value in items]
+            todo += [(_joined(source, name, key), depth + 1, value) for key, value in items]
         elif node is None or isinstance(node, bool | int | float | str):
             scalars[name] = node
     # The stack turns the order around; the file's own order makes better messages.
     return Contents(dict(reversed(tensors.items())), scalars)
 
 
+def _joined(source: Source, name: str, key: object) -> str:
+    """The dotted name of what `key` holds in the container called `name`."""
+    text = str(key)
+    if len(name) + len(text) >= MAX_NAME:
+        raise source.refuse(f"has a name of {len(name) + len(text):,} characters: {quoted(name or text, 40)}")
+    return f"{name}.{text}" if name else text
+
+
 def _stored(source: Source, name: str, view: View, places: Places) -> StoredTensor:
     """The view as a place in the file. Raises BadCheckpoint when it is larger than its storage."""
     if view.storage.key not in places:
-        raise source.refuse(f"is damaged: the numbers of tensor {name[:80]!r} are missing")
+        raise source.refuse(f"is damaged: the numbers of tensor {quoted(name)} are missing")
     offset, size = places[view.storage.key]
     item = ITEM_BYTES[view.dtype]
     if view.storage.count * (ITEM_BYTES[view.storage.dtype] if view.storage.dtype else 1) > size:
-        raise source.refuse(f"is damaged: the storage of tensor {name[:80]!r} is cut short")
+        raise source.refuse(f"is damaged: the storage of tensor {quoted(name)} is cut short")
     if (view.first + math.prod(view.shape)) * item > size:
-        raise source.refuse(f"tensor {name[:80]!r} claims to be larger than the numbers stored for it")
+        raise source.refuse(f"tensor {quoted(name)} claims to be larger than the numbers stored for it")
     tensor = StoredTensor(view.dtype, view.shape, offset + view.first * item)
     if _is_dense(view.shape, view.strides):
         return tensor
     if not _is_dense(*_by_stride(view)):
-        raise source.refuse(f"tensor {name[:80]!r} overlaps itself or has gaps; save tensor.contiguous()")
+        raise source.refuse(f"tensor {quoted(name)} overlaps itself or has gaps; save tensor.contiguous()")
     return StoredTensor(tensor.dtype, tensor.shape, tensor.offset, view.strides)
 
 
@@ -265,7 +285,7 @@ def _checked_members(source: Source) -> dict[str, tuple[int, int]]:
             _check_infos(source, infos)
             damaged = archive.testzip()
             if damaged is not None:
-                raise source.refuse(f"is damaged: the CRC of its member {damaged[:80]!r} is wrong")
+                raise source.refuse(f"is damaged: the CRC of its member {quoted(damaged)} is wrong")
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, RuntimeError, struct.error) as error:
         reason = " ".join(str(error).split())[:120]
         raise source.refuse(f"is a damaged zip archive: {reason}") from error
@@ -293,11 +313,11 @@ def _check_infos(source: Source, infos: list[zipfile.ZipInfo]) -> None:
         raise source.refuse("has two members of one name in its archive")
     for info in infos:
         if info.compress_type != zipfile.ZIP_STORED or info.compress_size != info.file_size:
-            raise source.refuse(f"has the compressed member {info.filename[:80]!r}; torch.save never compresses")
+            raise source.refuse(f"has the compressed member {quoted(info.filename)}; torch.save never compresses")
         if info.flag_bits & 0x1:
-            raise source.refuse(f"has the encrypted member {info.filename[:80]!r}")
+            raise source.refuse(f"has the encrypted member {quoted(info.filename)}")
         if ".." in info.filename.split("/") or info.filename.startswith("/") or "\\" in info.filename:
-            raise source.refuse(f"has a member called {info.filename[:80]!r}, a path that leads out of the archive")
+            raise source.refuse(f"has a member called {quoted(info.filename)}, a path that leads out of the archive")
     if sum(info.file_size for info in infos) > source.size:
         raise source.refuse("claims to hold more bytes than it has")
 

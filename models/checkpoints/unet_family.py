@@ -7,26 +7,29 @@ A checkpoint of this family is the plain network's, whichever way of skipping it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import cast, get_args
 
+import torch
 from torch import Tensor, nn
 
 from bench.contracts import Denoiser, Prediction, Value
 from bench.registry import MODELS
 from models.catalogue import Config, SkipType, unet_sizes
 from models.checkpoints.diffusers_folder import read_sizes
-from models.checkpoints.fill import Files, Wanted
+from models.checkpoints.fill import Files, Wanted, check_promise, shapes_of
 from models.checkpoints.formats import Format
 from models.checkpoints.safe_load import peek_contents
+from models.checkpoints.source import refusal
 from models.skip_unet import SkipUNet
 from models.unet import UNet, UNetSizes
 
 PLAIN = "ddpm-unet"
+MAX_PROBE_BYTES = 256 << 20
 UNETS = (PLAIN, "skip-unet")
 CONFIGS: tuple[Config, ...] = get_args(Config)
-FIRST_LAYERS = ("conv_in.weight", "4.conv_in.weight", "0.module.conv_in.weight")
-"""Where the layouts keep the layer whose shape tells the sizes apart."""
+FIRST_LAYER = "conv_in.weight"
+"""The layer whose shape tells the sizes apart, whatever stands before its name."""
 
 
 class WholeUNet(nn.Module):
@@ -41,7 +44,7 @@ class WholeUNet(nn.Module):
 
 
 def wanted_unet(sizes: UNetSizes, *, format: Format | None = None, ema: bool | None = None) -> Wanted:
-    """What a first passport says about a checkpoint of a U-Net of these sizes."""
+    """What a first passport says about a checkpoint of a U-Net of these sizes; no golden probe for very large ones."""
     config = named_config(sizes)
     return Wanted(
         format=format,
@@ -49,8 +52,21 @@ def wanted_unet(sizes: UNetSizes, *, format: Format | None = None, ema: bool | N
         model=PLAIN,
         params={} if config is None else {"config": config},
         prediction=Prediction.EPSILON,
-        image_shape=(sizes.in_channels, sizes.image_size, sizes.image_size),
+        image_shape=image_shape(sizes) if _probe_bytes(sizes) <= MAX_PROBE_BYTES else None,
     )
+
+
+def image_shape(sizes: UNetSizes) -> tuple[int, int, int]:
+    """(C, H, W) of the network's images."""
+    return sizes.in_channels, sizes.image_size, sizes.image_size
+
+
+def _probe_bytes(sizes: UNetSizes) -> int:
+    """Of the largest tensor in one call of the network; a file's config can ask for any image size."""
+    levels = range(sizes.num_levels)
+    maps = (2 * sizes.channels(level) * sizes.resolution(level) ** 2 for level in levels)
+    scores = (sizes.resolution(level) ** 4 for level in (*sizes.attention_levels, sizes.num_levels - 1))
+    return 4 * max(*maps, *scores)
 
 
 def named_config(sizes: UNetSizes) -> Config | None:
@@ -58,13 +74,18 @@ def named_config(sizes: UNetSizes) -> Config | None:
     return next((name for name in CONFIGS if replace(unet_sizes(name), dropout=sizes.dropout) == sizes), None)
 
 
-def build_unet(model: str, files: Files, params: Mapping[str, Value]) -> Denoiser:
+def build_unet(model: str, files: Files, params: Mapping[str, Value], wanted: Wanted) -> Denoiser:
     """The untrained Denoiser of `ddpm-unet` or `skip-unet` at the sizes of the checkpoint.
 
-    params: the model's checked arguments; `config` counts only when the checkpoint does not tell its sizes.
+    params: the model's checked arguments; `config` counts only when the checkpoint does not tell its sizes. Raises
+    BadCheckpoint when a folder's config describes another network than its file holds, before that is built.
     """
     factory = cast("Callable[..., Denoiser]", MODELS.get(model).factory)  # both names are denoisers
     sizes = _stored_sizes(files)
+    if sizes is not None and files.config is not None:
+        with torch.device("meta"):
+            shapes = shapes_of(UNet(sizes))
+        check_promise(files, shapes, wanted)
     if sizes is None:
         return factory(**params)
     config = named_config(sizes)
@@ -72,18 +93,32 @@ def build_unet(model: str, files: Files, params: Mapping[str, Value]) -> Denoise
         return factory(**{**params, "config": config})
     # Sizes that have no name: the same Denoiser around another network.
     named = factory(**params)
-    shape = (sizes.in_channels, sizes.image_size, sizes.image_size)
+    shape = image_shape(sizes)
     if model == PLAIN:
         return replace(named, network=UNet(sizes), image_shape=shape)
     network = SkipUNet(sizes, cast(SkipType, params["skip"]), cast(float, params["skip_exponent"]))
     return replace(named, network=network, image_shape=shape, stage=network.num_skipped_levels)
 
 
+def check_config(files: Files, network: UNet) -> None:
+    """Whether the network is the one that a folder's config describes: many that differ have the same shapes.
+
+    Raises BadCheckpoint naming the size that differs. The image size is no part of it, nor is dropout.
+    """
+    if files.config is None:
+        return
+    stored = replace(read_sizes(files.config), dropout=network.sizes.dropout, image_size=network.sizes.image_size)
+    for field in fields(stored):
+        one, other = getattr(stored, field.name), getattr(network.sizes, field.name)
+        if one != other:
+            raise refusal(files.config, f"describes another network: {field.name} is {one}, and the model's is {other}")
+
+
 def _stored_sizes(files: Files) -> UNetSizes | None:
     """A folder's own sizes, or those of the configuration whose first layer a flat file has."""
     if files.config is not None:
         return read_sizes(files.config)
-    tensors = peek_contents(files.weights).tensors
-    first = next((tensors[name].shape for name in FIRST_LAYERS if name in tensors), None)
-    known = map(unet_sizes, CONFIGS)
-    return next((sizes for sizes in known if first == (sizes.base_channels, sizes.in_channels, 3, 3)), None)
+    tensors = peek_contents(files.weights, files.shards).tensors
+    known = [unet_sizes(config) for config in CONFIGS]
+    shapes = {tensor.shape for name, tensor in tensors.items() if f".{name}".endswith(f".{FIRST_LAYER}")}
+    return next((sizes for sizes in known if (sizes.base_channels, sizes.in_channels, 3, 3) in shapes), None)

@@ -276,9 +276,9 @@ def test_a_pipelines_schedule_and_prediction_are_read(reduced: tuple[Any, Path],
 
 def test_an_unknown_schedule_is_refused(reduced: tuple[Any, Path], tmp_path: Path) -> None:
     copy(reduced[1], tmp_path)
-    (tmp_path / "scheduler_config.json").write_text('{"beta_schedule": "scaled_linear"}', encoding="utf-8")
+    (tmp_path / "scheduler_config.json").write_text('{"beta_schedule": "laplace"}', encoding="utf-8")
 
-    with pytest.raises(BadCheckpoint, match="a noise schedule or prediction type that is not known here"):
+    with pytest.raises(BadCheckpoint, match="beta_schedule is 'laplace', expected 'linear'"):
         load_checkpoint(tmp_path, "ddpm-unet")
 
 

@@ -19,6 +19,7 @@ from bench.errors import BadCheckpoint, ParamError, UnknownName
 from bench.passport import read_passport
 from models import load_checkpoint
 from models.catalogue import unet_sizes
+from models.checkpoints.contents import Contents, StoredTensor
 from models.checkpoints.formats import WrongLayout, detect_format, drift_note, select
 from models.checkpoints.safe_load import read_tensors
 from models.checkpoints.shipped import load_weights
@@ -418,10 +419,12 @@ def test_no_drift_is_named_where_there_is_none() -> None:
 
 
 def test_a_milestone_that_lacks_what_is_insisted_on_is_refused() -> None:
+    tensor = StoredTensor("float32", (2,), 0)
+
     with pytest.raises(WrongLayout, match="without a moving average"):
-        select(["model.model.a"], {}, ["a"], ema=True)
+        select(Contents({"model.model.a": tensor}, {}), {"a": (2,)}, ema=True)
     with pytest.raises(WrongLayout, match="without raw weights"):
-        select(["ema.ema_model.model.a"], {}, ["a"], ema=False)
+        select(Contents({"ema.ema_model.model.a": tensor}, {}), {"a": (2,)}, ema=False)
 
 
 def test_numbers_of_an_optimiser_are_never_read(tmp_path: Path) -> None:
