@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 RANK = {
     "errors": 0,
+    "terminal": 0,
     "units": 0,
     "version": 0,
     "contracts": 1,

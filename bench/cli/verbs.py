@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import sys
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli.explaining import diff, why
 from bench.cli.gating import gate
-from bench.cli.text import print_json, print_line, print_table
+from bench.cli.text import print_json, print_line, print_lines, print_table
 from bench.cli.verdicts import check, compare
 from bench.contracts import Value
 from bench.errors import ExitCode, UserError
@@ -223,7 +222,10 @@ def schema(options: argparse.Namespace) -> int:
     """The suite format, for editors or for people."""
     from bench.suite.reference import editor_schema, markdown_reference
 
-    sys.stdout.write(markdown_reference() if options.markdown else json.dumps(editor_schema(), indent=2) + "\n")
+    if options.markdown:
+        print_lines(markdown_reference().splitlines())
+    else:
+        print_json(editor_schema())
     return ExitCode.OK
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.text import print_json, print_line
+from bench.cli.streams import say_lines
+from bench.cli.text import print_json, print_line, print_lines
 from bench.errors import ExitCode, SuiteError, UserError
 from bench.registry import load_plugins
 
@@ -72,8 +72,7 @@ def tell(comparison: Comparison, options: argparse.Namespace, title: str) -> Non
         write_text(options.junit, junit(comparison, title))
     if os.environ.get("GITHUB_ACTIONS") == "true":
         # Both streams are read for commands; standard output must stay one JSON document.
-        stream = sys.stderr if options.json else sys.stdout
-        stream.writelines(f"{line}\n" for line in workflow_commands(comparison))
+        say_lines(workflow_commands(comparison)) if options.json else print_lines(workflow_commands(comparison))
     add_to_summary(markdown(comparison, title))
 
 
