@@ -121,6 +121,13 @@ class OutOfMemory(MeasurementError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'ddpm' or 'ddim'?`, or nothing when no known word is close."""
-    close = get_close_matches(word, list(known), n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+    """`; did you mean 'ddpm' or 'ddim'?`, or nothing when no word is close. Capitals, `-` and `_` do not count."""
+    plain: dict[str, str] = {}
+    for name in known:
+        plain.setdefault(_plain(name), name)
+    close = get_close_matches(_plain(word[:200]), list(plain), n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(plain[match]) for match in close)}?" if close else ""
+
+
+def _plain(word: str) -> str:
+    return word.casefold().replace("_", "-")

@@ -19,6 +19,7 @@ RANK = {
     "contracts": 1,
     "files": 1,
     "outlook": 1,
+    "vocabulary": 1,
     "downloads": 1,
     "passport": 2,
     "registry": 2,
