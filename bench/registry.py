@@ -35,7 +35,7 @@ from bench.contracts import (
     Value,
 )
 from bench.errors import BenchError, ParamError, UnknownName, UserError, did_you_mean
-from bench.outlook import NOTHING_KNOWN, Outlook, Stages, Work
+from bench.outlook import NOTHING_KNOWN, DataFacts, ModelFacts, Outlook, Stages, Work
 from bench.vocabulary import other_words
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -98,6 +98,10 @@ class Entry(Generic[F]):
         if self.outlook.missing is None:
             return ()
         return tuple(self.outlook.missing(**more, **check_params(self, params)))
+
+    def conflicts(self, params: Mapping[str, Value]) -> tuple[str, ...]:
+        """Sentences: which of these arguments, each of which is good by itself, do not go together."""
+        return () if self.outlook.conflicts is None else tuple(self.outlook.conflicts(**params))
 
     def parameters(self) -> Mapping[str, Parameter]:
         """What the factory takes, by name, without what the harness gives it.
@@ -196,20 +200,44 @@ METRICS: Registry[MetricFunction] = Registry("metric")
 
 
 def register_model(
-    name: str, *, missing: Callable[..., Iterable[str]] | None = None, stages: Stages | None = None
+    name: str,
+    *,
+    missing: Callable[..., Iterable[str]] | None = None,
+    stages: Stages | None = None,
+    conflicts: Callable[..., Iterable[str]] | None = None,
+    facts: Callable[..., ModelFacts] | None = None,
+    wrong_weights: Callable[..., Iterable[str]] | None = None,
 ) -> Callable[[F], F]:
-    """Register `factory(**params) -> Denoiser`, or `-> Restorer`, under a name a suite can write."""
-    return _decorator(MODELS, name, outlook=Outlook(missing=missing, stages=stages))
+    """Register `factory(**params) -> Denoiser`, or `-> Restorer`, under a name a suite can write.
+
+    missing and the other keywords: what can be said of it before it is built, see `bench.outlook.Outlook`.
+    """
+    outlook = Outlook(missing=missing, stages=stages, conflicts=conflicts, facts=facts, wrong_weights=wrong_weights)
+    return _decorator(MODELS, name, outlook=outlook)
 
 
-def register_dataset(name: str, *, missing: Callable[..., Iterable[str]] | None = None) -> Callable[[F], F]:
-    """Register `factory(**params) -> Dataset`. missing: see `bench.outlook.Outlook`, as all such keywords."""
-    return _decorator(DATASETS, name, outlook=Outlook(missing=missing))
+def register_dataset(
+    name: str,
+    *,
+    missing: Callable[..., Iterable[str]] | None = None,
+    conflicts: Callable[..., Iterable[str]] | None = None,
+    facts: Callable[..., DataFacts] | None = None,
+) -> Callable[[F], F]:
+    """Register `factory(**params) -> Dataset`. The keywords: see `bench.outlook.Outlook`."""
+    return _decorator(DATASETS, name, outlook=Outlook(missing=missing, conflicts=conflicts, facts=facts))
 
 
-def register_sampler(name: str, *, calls: Callable[..., tuple[int, ...]] | None = None) -> Callable[[F], F]:
-    """Register `factory(schedule: ScheduleSpec, **params) -> Sampler`; the schedule comes first, by position."""
-    return _decorator(SAMPLERS, name, outlook=Outlook(calls=calls))
+def register_sampler(
+    name: str,
+    *,
+    calls: Callable[..., tuple[int, ...]] | None = None,
+    conflicts: Callable[..., Iterable[str]] | None = None,
+) -> Callable[[F], F]:
+    """Register `factory(schedule: ScheduleSpec, **params) -> Sampler`; the schedule comes first, by position.
+
+    The keywords: see `bench.outlook.Outlook`.
+    """
+    return _decorator(SAMPLERS, name, outlook=Outlook(calls=calls, conflicts=conflicts))
 
 
 def register_metric(
@@ -221,10 +249,16 @@ def register_metric(
     needs: Iterable[Need] = (),
     work: Callable[..., Work] | None = None,
     missing: Callable[..., Iterable[str]] | None = None,
+    conflicts: Callable[..., Iterable[str]] | None = None,
+    objections: Callable[..., Iterable[str]] | None = None,
 ) -> Callable[[F], F]:
-    """Register `fn(subject, effort, **params) -> Iterable[Measurement]`; the first two come by position."""
+    """Register `fn(subject, effort, **params) -> Iterable[Measurement]`; the first two come by position.
+
+    work and the keywords after it: see `bench.outlook.Outlook`.
+    """
     spec = MetricSpec(name, unit, better, kind, frozenset(needs))
-    return _decorator(METRICS, name, spec, Outlook(missing=missing, work=work))
+    outlook = Outlook(missing=missing, work=work, conflicts=conflicts, objections=objections)
+    return _decorator(METRICS, name, spec, outlook)
 
 
 def _decorator(
@@ -329,7 +363,7 @@ def check_params(entry: Entry[Any], params: Mapping[str, Value]) -> dict[str, Va
     """The arguments as the factory will get them: every name known, every value of the declared type.
 
     Integers are accepted where a float is declared and become floats, so that 0 and 0.0 are one cell. Defaults are
-    filled in. Raises ParamError naming every mistake.
+    filled in. Raises ParamError naming every mistake, and what does not go together.
     """
     known = entry.parameters()
     problems = [
@@ -349,6 +383,8 @@ def check_params(entry: Entry[Any], params: Mapping[str, Value]) -> dict[str, Va
         if problem:
             problems.append(f"{entry.name!r}: {name}: {problem}")
         checked[name] = value
+    if not problems:
+        problems += [f"{entry.name!r}: {sentence}" for sentence in entry.conflicts(checked)]
     if problems:
         raise ParamError("; ".join(problems))
     return checked

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from bench.cli.loading import load_registry
 from bench.cli.streams import say_lines
 from bench.cli.text import print_line
 from bench.cli.verdicts import tell
-from bench.registry import load_plugins
 from bench.suite.expand import expand
 from bench.suite.read import read_suite
 from bench.suite.select import select
@@ -18,7 +18,7 @@ def gate(options: argparse.Namespace) -> int:
     from bench.gate.asked import Asked
     from bench.gate.driver import run_gate
 
-    load_plugins(options.plugin)
+    load_registry(options.plugin)
     suite = read_suite(options.suite)
     asked = Asked(
         suite=suite,

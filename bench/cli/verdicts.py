@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.cli.loading import load_registry
 from bench.cli.streams import say_lines
 from bench.cli.text import print_json, print_line, print_lines
 from bench.errors import ExitCode, SuiteError, UserError
-from bench.registry import load_plugins
 
 if TYPE_CHECKING:
     from bench.verdict.claims import ClaimResult
@@ -23,7 +23,7 @@ def compare(options: argparse.Namespace) -> int:
     """Two sets of results, and what changed from the one to the other."""
     from bench.verdict.sides import load_side
 
-    load_plugins(options.plugin)
+    load_registry(options.plugin)
     new = load_side(options.new)
     comparison = _compared(load_side(options.base), new, options)
     tell(comparison, options, "bench compare")
@@ -38,7 +38,7 @@ def check(options: argparse.Namespace) -> int:
     from bench.verdict.outcome import Comparison
     from bench.verdict.sides import load_side
 
-    load_plugins(options.plugin)
+    load_registry(options.plugin)
     run = load_side(options.run)
     claims, problems = _claims(run)
     if options.save_baseline is not None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 
-from bench.contracts import Denoiser, Weights
-from bench.errors import UserError
+from bench.contracts import Denoiser, Network, Weights
+from bench.errors import MeasurementError, UserError
 from bench.measure.counters import evaluating, plain_execution
 from bench.measure.evaluations import count_ode_evaluations
 from bench.measure.macs import CONVENTIONS, CounterName, MacCount, count_macs
@@ -17,6 +17,7 @@ from bench.measure.stages import StageUse, stage_uses
 from bench.units import choose_scale, plural, write
 
 PROBE_SEED = 0
+UNCHECKED = "not held against the dispatcher's count, which there is none of: operators without a rule count as 0"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class StageFacts:
     """Of one call at batch 1, by counter."""
     ode_nfe: int
     """Vector-field evaluations of one call at batch 1; 0 without solvers."""
+    uncounted: Mapping[str, str] = field(default_factory=dict)
+    """Counter -> why it cannot count this network."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,10 @@ class Facts:
     conventions: Mapping[CounterName, str]
     """Counter -> what it counts."""
 
-    def walk_macs(self, counter: str) -> int:
-        """MACs of one walk over the whole training chain at batch 1, by one counter."""
+    def walk_macs(self, counter: str) -> int | None:
+        """MACs of one walk over the whole training chain at batch 1, by one counter; None where it cannot count."""
+        if any(counter in stage.uncounted for stage in self.stages):
+            return None
         return sum(
             stage.use.calls * count.macs for stage in self.stages for count in stage.macs if count.counter == counter
         )
@@ -76,6 +81,7 @@ class Facts:
                     "timestep": stage.use.timestep,
                     "ode_nfe": stage.ode_nfe,
                     "macs": {count.counter: count.macs for count in stage.macs},
+                    "not_counted": dict(stage.uncounted),
                     "warnings": [warning for count in stage.macs for warning in count.warnings],
                 }
                 for stage in self.stages
@@ -108,8 +114,11 @@ class Facts:
             for count in stage.macs:
                 rows.append((f"{mark}MACs {count.counter}", _with_prefix(count.macs, "MAC")))
                 rows.extend((f"{mark}note", warning) for warning in count.warnings)
+            rows.extend((f"{mark}MACs {counter}", f"not counted: {why}") for counter, why in stage.uncounted.items())
         rows.extend(
-            (f"whole-walk MACs {counter}", _with_prefix(self.walk_macs(counter), "MAC")) for counter in self.conventions
+            (f"whole-walk MACs {counter}", _with_prefix(whole, "MAC"))
+            for counter in self.conventions
+            if (whole := self.walk_macs(counter)) is not None
         )
         rows.extend((f"{counter} counts", text) for counter, text in self.conventions.items())
         return rows
@@ -122,9 +131,8 @@ def inspect_denoiser(
 ) -> Facts:
     """Count a model as its factory made it, at batch 1 on an image of noise of the given (C, H, W) shape.
 
-    image_shape: the model's own when None. The network runs in eval mode and gets its own mode back. Raises
-    UserError when the network cannot take such an image, and UnsupportedOperator or MeasurementError when a counter
-    cannot count it.
+    image_shape: the model's own when None. The network runs in eval mode and gets its own mode back. A counter that
+    cannot count the network is left out with its reason. Raises UserError when the network cannot take such an image.
     """
     shape = image_shape or denoiser.image_shape
     x_t = torch.randn(1, *shape, generator=torch.Generator().manual_seed(PROBE_SEED))
@@ -135,8 +143,8 @@ def inspect_denoiser(
         _try(denoiser, x_t)
         for use in stage_uses(denoiser, chain):
             t = torch.full((1,), use.timestep, dtype=torch.int64)
-            counts = count_macs(denoiser.network, x_t, t, asked)
-            facts.append(StageFacts(use, counts, count_ode_evaluations(denoiser.network, x_t, t)))
+            counts, uncounted = _counts(denoiser.network, x_t, t, asked)
+            facts.append(StageFacts(use, counts, count_ode_evaluations(denoiser.network, x_t, t), uncounted))
     return Facts(
         image_shape=shape,
         prediction=denoiser.prediction.value,
@@ -148,6 +156,25 @@ def inspect_denoiser(
         stages=tuple(facts),
         conventions={counter: CONVENTIONS[counter] for counter in asked},
     )
+
+
+def _counts(
+    network: Network, x_t: torch.Tensor, t: torch.Tensor, asked: tuple[CounterName, ...]
+) -> tuple[tuple[MacCount, ...], dict[str, str]]:
+    """What the counters count, and why the others cannot."""
+    try:
+        return count_macs(network, x_t, t, asked), {}
+    except MeasurementError:
+        counts: list[MacCount] = []
+        reasons: dict[str, str] = {}
+    for counter in asked:
+        try:
+            counts += count_macs(network, x_t, t, (counter,))
+        except MeasurementError as error:
+            reasons[counter] = str(error)
+    if "dispatch" in reasons:
+        counts = [replace(count, warnings=(*count.warnings, UNCHECKED)) for count in counts]
+    return tuple(counts), reasons
 
 
 def _with_prefix(value: int, unit: str) -> str:
@@ -163,11 +190,13 @@ def _try(denoiser: Denoiser, x_t: torch.Tensor) -> None:
     advice = f"it was made for {own}; give it --shape {own}"
     try:
         with plain_execution():
-            found = denoiser.network(x_t, torch.zeros(1, dtype=torch.int64)).shape
+            output = denoiser.network(x_t, torch.zeros(1, dtype=torch.int64))
     except (RuntimeError, ValueError, IndexError, AssertionError) as error:
         reason = str(error).split("\n")[0]
         raise UserError(f"the model cannot take a {shape} image: {reason}; {advice}") from error
-    if found != x_t.shape:
+    if not isinstance(output, torch.Tensor):
+        raise UserError(f"the model made a {type(output).__name__} of an image; a denoiser must return one tensor")
+    if output.shape != x_t.shape:
         raise UserError(
-            f"the model made {tuple(found)} of {tuple(x_t.shape)}, not an image of the same shape; {advice}"
+            f"the model made {tuple(output.shape)} of {tuple(x_t.shape)}, not an image of the same shape; {advice}"
         )
