@@ -97,7 +97,7 @@ class Entry(Generic[F]):
         """
         if self.outlook.missing is None:
             return ()
-        return tuple(self.outlook.missing(**more, **check_params(self, params)))
+        return tuple(self.outlook.missing(**more, **filled(self, params)))
 
     def conflicts(self, params: Mapping[str, Value]) -> tuple[str, ...]:
         """Sentences: which of these arguments, each of which is good by itself, do not go together."""
@@ -388,6 +388,14 @@ def check_params(entry: Entry[Any], params: Mapping[str, Value]) -> dict[str, Va
     if problems:
         raise ParamError("; ".join(problems))
     return checked
+
+
+def filled(entry: Entry[Any], params: Mapping[str, Value]) -> Mapping[str, Value]:
+    """The arguments of a cell, which were checked when its suite was expanded; checked now where some are missing.
+
+    A plan asks every cell several times. Raises ParamError.
+    """
+    return params if params.keys() == entry.parameters().keys() else check_params(entry, params)
 
 
 def fit(value: Value, annotation: Any) -> tuple[Value, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from bench.contracts import Denoiser, Prediction, Range, ScheduleSpec
@@ -13,7 +14,7 @@ from bench.registry import register_model
 from models import landmarks
 from models.checkpoints.places import missing_weights
 from models.seeded import from_seed_0
-from models.skip_schedule import num_skipped_levels
+from models.skip_schedule import skip_boundaries
 
 if TYPE_CHECKING:
     from models.unet import UNetSizes
@@ -67,14 +68,9 @@ def _skip_misfits(skip: SkipType, config: Config, weights: str, **_: object) -> 
 
 
 def _skip_stages(skip_exponent: float, **_: object) -> Callable[[int], int]:
-    return _course(skip_exponent).__getitem__
-
-
-@lru_cache(maxsize=64)
-def _course(skip_exponent: float) -> tuple[int, ...]:
     """k(t) of the whole chain."""
-    chain = range(ScheduleSpec().num_train_timesteps)
-    return tuple(num_skipped_levels(t, num_levels=LEVELS, skip_exponent=skip_exponent) for t in chain)
+    boundaries = skip_boundaries(LEVELS, skip_exponent, ScheduleSpec().num_train_timesteps)
+    return partial(bisect_right, boundaries)
 
 
 @register_model("ddpm-unet", missing=_plain_missing, facts=_unet_facts, wrong_weights=_plain_misfits)

@@ -6,6 +6,7 @@ Source: Giladi et al., eq. (1): k(t) = min(N - 1, floor(N - N (1 - t)^c)), t in 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from fractions import Fraction
 from functools import lru_cache
 
@@ -42,17 +43,21 @@ def num_skipped_levels(t: int, *, num_levels: int, skip_exponent: float, num_tra
 @lru_cache(maxsize=64)
 def skip_table(num_levels: int, skip_exponent: float, num_train_timesteps: int = 1000) -> tuple[int, ...]:
     """k(t) for every t of the chain: entry t is k(t)."""
-    return tuple(
-        num_skipped_levels(
+    boundaries = skip_boundaries(num_levels, skip_exponent, num_train_timesteps)
+    return tuple(bisect_right(boundaries, t) for t in range(num_train_timesteps))
+
+
+@lru_cache(maxsize=16_384)
+def skip_boundaries(num_levels: int, skip_exponent: float, num_train_timesteps: int = 1000) -> tuple[int, ...]:
+    """First timestep with k >= 1, k >= 2, ..., k >= N - 1; num_train_timesteps where a depth is never reached.
+
+    k(t) never falls, so each is found by halving: a suite may plan with thousands of exponents.
+    """
+    chain = range(num_train_timesteps)
+
+    def depth_at(t: int) -> int:
+        return num_skipped_levels(
             t, num_levels=num_levels, skip_exponent=skip_exponent, num_train_timesteps=num_train_timesteps
         )
-        for t in range(num_train_timesteps)
-    )
 
-
-def skip_boundaries(num_levels: int, skip_exponent: float, num_train_timesteps: int = 1000) -> tuple[int, ...]:
-    """First timestep with k >= 1, k >= 2, ..., k >= N - 1; num_train_timesteps where a depth is never reached."""
-    table = skip_table(num_levels, skip_exponent, num_train_timesteps)
-    return tuple(
-        next((t for t, k in enumerate(table) if k >= depth), num_train_timesteps) for depth in range(1, num_levels)
-    )
+    return tuple(bisect_left(chain, depth, key=depth_at) for depth in range(1, num_levels))

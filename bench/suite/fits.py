@@ -15,7 +15,7 @@ from typing import Any
 from bench.contracts import Dataset, Denoiser, Need, Restorer
 from bench.errors import BenchError, MissingData, MissingWeights, ParamError
 from bench.outlook import DataFacts, ModelFacts, Pictures
-from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS, Entry, Registry, check_params, metric_spec
+from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS, Entry, Registry, filled, metric_spec
 from bench.suite.expand import Expansion
 from bench.suite.schema import Cell, Ref, Suite
 from bench.suite.source import KeyPath, Problem
@@ -107,7 +107,7 @@ class _Look:
         if key not in self._weights:
             entry = MODELS.get(ref.name)
             wrong = entry.outlook.wrong_weights
-            self._weights[key] = () if wrong is None else tuple(wrong(**check_params(entry, ref.params)))
+            self._weights[key] = () if wrong is None else tuple(wrong(**filled(entry, ref.params)))
         return self._weights[key]
 
     def walk(self, ref: Ref, num_train_timesteps: int, known: bool) -> str:
@@ -118,7 +118,7 @@ class _Look:
             entry = SAMPLERS.get(ref.name)
             try:
                 if known and entry.outlook.calls is not None:
-                    entry.outlook.calls(num_train_timesteps, **check_params(entry, ref.params))
+                    entry.outlook.calls(num_train_timesteps, **filled(entry, ref.params))
             except ParamError as error:
                 self._walks[key] = str(error)
         return self._walks[key]
@@ -127,7 +127,7 @@ class _Look:
         key = _key(ref.params, ref.name)
         if key not in known:
             entry = registry.get(ref.name)
-            params = check_params(entry, ref.params)
+            params = filled(entry, ref.params)
             if entry.outlook.facts is not None:
                 known[key] = entry.outlook.facts(**params)
             else:
@@ -161,7 +161,7 @@ class _Look:
             path = (*block, "metrics") if own is not None else ("metrics",)
             written = own if own is not None else suite.metrics
             index = next((index for index, each in enumerate(written) if _writes(each, ref)), 0)
-            for sentence in entry.outlook.objections(pictures, **check_params(entry, ref.params)):
+            for sentence in entry.outlook.objections(pictures, **filled(entry, ref.params)):
                 yield (*path, index), f"{ref.name}: {sentence}"
 
 

@@ -20,7 +20,7 @@ from bench.suite.source import KeyPath, Position, Problem, Spot
 
 MAX_DEPTH = 32
 """Lists and mappings inside each other."""
-MAX_NODES = 20_000
+MAX_NODES = 12_000
 """Keys, values, lists and mappings of one file."""
 MAX_CHARACTERS = 10_000
 """Of one value; a key may have 200."""
