@@ -69,8 +69,11 @@ def compared_objections(
         only = " and ".join(sorted(pictures.splits))
         yield f"the data set has no split {reference!r}, only {only}; use reference: own"
         return
+    try:
+        used = images_used(recipe, images)
+    except MeasurementError:
+        return  # the arguments alone are wrong, whatever the pictures are
     real = pictures.count(reference)
-    used = images_used(recipe, images)
     least = min(used, real) if real is not None else used
     of = f"{used:,} samples and {real:,} real images" if real is not None else f"{used:,} samples"
     if blocks is not None and least < 2 * blocks:

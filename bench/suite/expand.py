@@ -75,8 +75,10 @@ def survey(suite: Suite) -> Expansion:
     if count > MAX_CELLS:
         sentence = f"makes {count:,} cells; at most {MAX_CELLS:,} are planned; shorten an axis or split the suite"
         return Expansion((), {}, (*problems, source.problem(("grid",), sentence)))
-    for checked in grid.values():
-        problems += _conflicts(checked, source)
+    for index, checked in list(grid.items()):
+        if conflicts := tuple(_conflicts(checked, source)):
+            problems += conflicts
+            del grid[index]
     united = _united(suite, grid)
     cells = _named(suite, [cell for cell, _ in united])
     if len(grid) == len(suite.grid):  # otherwise some factors are not known
@@ -167,8 +169,10 @@ def _metrics(metrics: Sequence[Ref], path: KeyPath, source: Source) -> tuple[tup
         checked, wrong = check_reference(METRICS, metric, here, source)
         problems += wrong
         for ref in checked.refs() if checked is not None else ():
-            for sentence in METRICS.get(ref.name).conflicts(ref.params):
-                problems.append(source.problem(here, f"{ref.name!r}: {sentence}"))
+            conflicts = METRICS.get(ref.name).conflicts(ref.params)
+            if conflicts:
+                problems.append(source.problem(here, f"{ref.name!r}: {'; '.join(conflicts)}"))
+                continue
             if ref in found:
                 problems.append(source.problem(here, f"the metric {ref.name!r} stands twice; remove one of them"))
             found.append(ref)
