@@ -165,16 +165,16 @@ def _counts(
     try:
         return count_macs(network, x_t, t, asked), {}
     except MeasurementError:
-        counts: list[MacCount] = []
         reasons: dict[str, str] = {}
     for counter in asked:
         try:
-            counts += count_macs(network, x_t, t, (counter,))
+            count_macs(network, x_t, t, (counter,))
         except MeasurementError as error:
             reasons[counter] = str(error)
+    counts = count_macs(network, x_t, t, tuple(counter for counter in asked if counter not in reasons))
     if "dispatch" in reasons:
-        counts = [replace(count, warnings=(*count.warnings, UNCHECKED)) for count in counts]
-    return tuple(counts), reasons
+        counts = tuple(replace(count, warnings=(*count.warnings, UNCHECKED)) for count in counts)
+    return counts, reasons
 
 
 def _with_prefix(value: int, unit: str) -> str:

@@ -14,6 +14,7 @@ import pytest
 from bench.cli import main
 from bench.cli.verbs import VERBS
 from bench.errors import ExitCode, SaveError, UserError
+from bench.registry import MODELS, load_builtins
 
 SUITE = """\
 schema: 1
@@ -357,3 +358,83 @@ def test_an_empty_path_is_a_variable_nobody_set_and_not_the_current_folder(
 
     assert stopped.value.code == ExitCode.BAD_INPUT
     assert "the path is empty" in capsys.readouterr().err
+
+
+# Inspecting
+
+RECURRENT = """\
+from torch import nn
+from bench import Denoiser, Prediction, ScheduleSpec, Weights, register_model
+
+class Net(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 3, padding=1)
+        self.layer = {"lstm": nn.LSTM, "gru": nn.GRU}[kind](16, 16, batch_first=True)
+
+    def forward(self, x_t, t):
+        return self.layer(self.conv(x_t)[:, 0])[0][:, None]
+
+@register_model("recurrent")
+def recurrent(kind: str = "lstm") -> Denoiser:
+    return Denoiser(Net(kind).eval(), (1, 16, 16), Prediction.EPSILON, ScheduleSpec(), Weights("random"))
+
+@register_model("wrong")
+def wrong() -> Denoiser:
+    return Net("gru")
+"""
+
+
+@pytest.fixture
+def recurrent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A plug-in with recurrent layers, for one test."""
+    load_builtins()
+    monkeypatch.setattr(MODELS, "_entries", dict(MODELS._entries))
+    monkeypatch.delitem(sys.modules, "bench_plugin_recurrent", raising=False)
+    path = tmp_path / "recurrent.py"
+    path.write_text(RECURRENT)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+def test_inspect_prints_what_can_be_counted_and_why_the_rest_cannot(
+    kind: str, recurrent: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["inspect", "recurrent", f"kind={kind}", "--plugin", str(recurrent)]
+
+    codes = main(words), main([*words, "--json"])
+    lines, _, document = capsys.readouterr().out.partition("{\n")
+    facts = json.loads("{" + document)
+
+    assert codes == (ExitCode.OK, ExitCode.OK)
+    assert facts["parameters"]["total"] == {"lstm": 2186, "gru": 1642}[kind]
+    assert facts["walk_macs"]["thop-like"] is None and kind.upper() in facts["stages"][0]["not_counted"]["thop-like"]
+    assert "MACs thop-like" in lines and "not counted: " in lines
+    assert ("operators without a rule count as 0" in lines) == (kind == "lstm")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["skip-unet", "skip_exponent=.nan"], "skip_exponent: numbers must be finite, got .nan"),
+        (["skip-unet", f"skip_exponent={'1' * 26}"], "skip_exponent: whole numbers must be smaller than 2**63"),
+        (["skip-unet", f"skip_exponent={'1' * 5000}"], "skip_exponent: numbers may have 64 characters"),
+        (["ddpm-unet", "--shape", "1x²x16"], "expected CxHxW"),
+        (["ddpm-unet", "--shape", "3x99999x99999"], "at most 64x4096x4096"),
+        (["ddpm-unet", "--shape", "1x0x16"], "expected CxHxW"),
+    ],
+)
+def test_inspect_refuses_a_number_it_cannot_use(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, err = main(["inspect", *words]), capsys.readouterr().err
+
+    assert code == ExitCode.BAD_INPUT
+    assert sentence in err and len(err.splitlines()) == 1
+
+
+def test_inspect_says_what_a_factory_should_have_given(recurrent: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, err = main(["inspect", "wrong", "--plugin", str(recurrent)]), capsys.readouterr().err
+
+    assert code == ExitCode.BAD_INPUT
+    assert "its factory gave a Net, expected a Denoiser or a Restorer" in err

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from bench.cli import main
+from bench.cli.planning import outlook
 from bench.contracts import Restorer
 from bench.errors import BenchError, ExitCode, SuiteError, Unsupported, UserError
 from bench.outlook import ModelFacts, Pictures
@@ -658,3 +659,15 @@ def test_mutated_suites_are_planned_or_refused_with_places() -> None:
 @pytest.mark.slow
 def test_many_mutated_suites_are_planned_or_refused_with_places() -> None:
     survive(6000, seed=20261128)
+
+
+def test_a_device_that_is_not_here_is_missing_and_no_mistake(
+    plan: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("bench.cli.planning.DRIVER_PLACES", (str(tmp_path / "none"),))
+    cells = expand(parse_suite(text(conditions="{device: cuda}"), "s.yaml"))
+
+    lacks = outlook(cells, tmp_path).missing
+
+    assert plan(text(conditions="{device: cuda}")) == (ExitCode.OK, "")
+    assert ["no NVIDIA driver is loaded" in lack.sentence for lack in lacks] == [True]
