@@ -109,6 +109,7 @@ def test_the_json_is_plain_and_whole() -> None:
         "timestep": 625,
         "ode_nfe": 1,
         "macs": {"dispatch": 144, "fvcore": 144, "thop-like": 144},
+        "not_counted": {},
         "warnings": [],
     }
     assert said["walk_macs"]["dispatch"] == facts.walk_macs("dispatch")
