@@ -24,6 +24,27 @@ Value = Scalar | tuple[Scalar, ...]
 """What a parameter in a suite can be: a scalar or a flat list of them."""
 
 
+@dataclass(frozen=True)
+class Range:
+    """What an argument of a factory may be, both ends included; in its annotation: `Annotated[int, Range(1, 1000)]`.
+
+    A suite that asks for anything else is refused when it is read, before anything is computed from it.
+    """
+
+    low: float
+    high: float
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"between {self._text(self.low)} and {self._text(self.high)}"
+
+    @staticmethod
+    def _text(bound: float) -> str:
+        return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
+
+
 class Prediction(StrEnum):
     """What a network's output means. Converted once, in `bench.diffusion.parameterization`."""
 

@@ -17,6 +17,8 @@ BenchError                 the root; never raised itself
    ├─ Unsupported          this machine or this model cannot do it at all; becomes an UNSUPPORTED record
    ├─ UnsupportedOperator  a counter met an operator it has no formula for
    └─ OutOfMemory          the cell did not fit
+
+Whatever else is raised is an error that nobody foresaw and exits with 70. Exit code 1 is a verdict and never an error.
 """
 
 from __future__ import annotations
@@ -38,7 +40,10 @@ class ExitCode(IntEnum):
     SOME_FAILED = 3
     """Some cells failed, were skipped or could not be compared; the others are saved."""
     CANNOT_SAVE = 4
-    """Results cannot be written."""
+    """Results, or the answer itself, cannot be written."""
+    INTERNAL = 70
+    """An error that nobody foresaw, of the program, of a plug-in or of a machine that has run out of something. It says
+    nothing about any number; one line says what happened, `--traceback` adds where."""
     INTERRUPTED = 130
     """Ctrl-C; the same command continues where it stopped."""
 
@@ -116,9 +121,16 @@ class OutOfMemory(MeasurementError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'ddpm' or 'ddim'?`, or nothing when no known word is close."""
-    close = get_close_matches(word, list(known), n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(repr(match) for match in close)}?" if close else ""
+    """`; did you mean 'ddpm' or 'ddim'?`, or nothing when no word is close. Capitals, `-` and `_` do not count."""
+    plain: dict[str, str] = {}
+    for name in known:
+        plain.setdefault(_plain(name), name)
+    close = get_close_matches(_plain(word[:200]), list(plain), n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(plain[match]) for match in close)}?" if close else ""
+
+
+def _plain(word: str) -> str:
+    return word.casefold().replace("_", "-")
 
 
 def quoted(value: object, limit: int = 80) -> str:

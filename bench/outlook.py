@@ -25,6 +25,42 @@ class Work:
 
 
 @dataclass(frozen=True)
+class ModelFacts:
+    """What a model will say of itself when it is built."""
+
+    image_shape: tuple[int, int, int] | None
+    """(C, H, W) it was made for; None: any."""
+    num_train_timesteps: int = 1000
+    unnamed_weights: bool = False
+    """Whether it has learned numbers without a SHA-256, so that its pictures could not be told from others'."""
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a data set will say of itself when it is read."""
+
+    image_shape: tuple[int, int, int]
+    """(C, H, W)"""
+    count: int | None = None
+    """Images of the split; None when that is not known before they are read."""
+    split: str | None = None
+    """The split it is, of a data set that has no argument `split`."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What a metric will be given of a cell, as far as it is known. Any of it may be unknown (None)."""
+
+    image_shape: tuple[int, int, int] | None
+    """(C, H, W) of what the network draws."""
+    model: ModelFacts | None
+    count: Callable[[str], int | None]
+    """Images of the cell's data set at a split; `own` is the one that the cell names."""
+    splits: frozenset[str] | None
+    """The splits that the data set can be had at; None when it takes any."""
+
+
+@dataclass(frozen=True)
 class Stages:
     """Which variant of a network runs when."""
 
@@ -47,6 +83,15 @@ class Outlook:
     """Of a sampler: calls(num_train_timesteps, **params) -> the timestep of every network call of one walk."""
     work: Callable[..., Work] | None = None
     """Of a metric: work(effort, **params)."""
+    conflicts: Callable[..., Iterable[str]] | None = None
+    """Sentences, one for each way in which arguments that are good by themselves do not go together. They are refused
+    when a suite is read."""
+    facts: Callable[..., ModelFacts | DataFacts] | None = None
+    """Of a model or a data set. A plan builds those that do not say, to be able to check what is asked of them."""
+    wrong_weights: Callable[..., Iterable[str]] | None = None
+    """Of a model: sentences, why a checkpoint that is there cannot be its own, from its names and shapes alone."""
+    objections: Callable[..., Iterable[str]] | None = None
+    """Of a metric: objections(pictures: Pictures, **params) -> sentences, why it cannot judge what the cell makes."""
 
 
 NOTHING_KNOWN = Outlook()

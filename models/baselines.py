@@ -7,15 +7,29 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from bench.contracts import Restorer, ScheduleSpec, Weights
+from bench.outlook import ModelFacts
 from bench.registry import register_model
+from models import landmarks
 from models.checkpoints.places import missing_weights
 from models.missing_u import PAPER_B
 from models.seeded import from_seed_0
-from models.shapes import Config, Schedule, Shape, shipped_name, sized
+from models.shapes import (
+    Channels,
+    Config,
+    Depth,
+    ImageSize,
+    Schedule,
+    Shape,
+    Width,
+    shipped_name,
+    size_problems,
+    sized,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,6 +42,8 @@ INSTALL = "pip install 'denoiser-bench[classical]'"
 """How to get what the filters need besides the project's own requirements."""
 MISTUNED_AT = 50
 """Steps of noise whose sigma `constant-t50` takes everywhere."""
+DNCNN_WIDEST = 512
+"""Channels of its layers, of which there are up to 64."""
 UNLEARNED = Weights("none")
 """Of filters."""
 
@@ -88,7 +104,68 @@ def _dncnn_missing(
     return missing_weights(weights, _dncnn_name(trained, shape, noise_schedule))
 
 
-@register_model("noisy")
+def _any_facts(**_: object) -> ModelFacts:
+    """Filters clean images of any size."""
+    return ModelFacts(None)
+
+
+def _autoencoder_facts(
+    config: Config, width: int | None, channels: int | None, image_size: int | None, **_: object
+) -> ModelFacts:
+    shape = sized(AUTOENCODER_SHAPES[config], None, width, channels, image_size)
+    return ModelFacts((shape.channels, shape.image_size, shape.image_size))
+
+
+def _autoencoder_conflicts(
+    config: Config, width: int | None, channels: int | None, image_size: int | None, **_: object
+) -> Iterator[str]:
+    shape = sized(AUTOENCODER_SHAPES[config], None, width, channels, image_size)
+    return size_problems(replace(shape, depth=shape.depth + 1))
+
+
+def _autoencoder_misfits(
+    config: Config,
+    trained: Trained,
+    width: int | None,
+    channels: int | None,
+    image_size: int | None,
+    noise_schedule: Schedule,
+    weights: str,
+) -> Iterator[str]:
+    shape = sized(AUTOENCODER_SHAPES[config], None, width, channels, image_size)
+    name = _autoencoder_name(trained, shape, noise_schedule)
+    return landmarks.misfits(weights, name, landmarks.conv_autoencoder(shape))
+
+
+def _dncnn_facts(
+    config: Config, depth: int | None, width: int | None, channels: int | None, image_size: int | None, **_: object
+) -> ModelFacts:
+    shape = sized(DNCNN_SHAPES[config], depth, width, channels, image_size)
+    return ModelFacts((shape.channels, shape.image_size, shape.image_size))
+
+
+def _dncnn_conflicts(depth: int | None, width: int | None, **_: object) -> Iterator[str]:
+    if depth is not None and depth < 2:
+        yield f"depth must be at least 2, the first and the last layer; got {depth}"
+    if width is not None and width > DNCNN_WIDEST:
+        yield f"width must be at most {DNCNN_WIDEST}, got {width}"
+
+
+def _dncnn_misfits(
+    config: Config,
+    trained: Trained,
+    depth: int | None,
+    width: int | None,
+    channels: int | None,
+    image_size: int | None,
+    noise_schedule: Schedule,
+    weights: str,
+) -> Iterator[str]:
+    shape = sized(DNCNN_SHAPES[config], depth, width, channels, image_size)
+    return landmarks.misfits(weights, _dncnn_name(trained, shape, noise_schedule), landmarks.dncnn(shape))
+
+
+@register_model("noisy", facts=_any_facts)
 def noisy(noise_schedule: Schedule = "sigmoid") -> Restorer:
     """The noisy image as it is, x_t / sqrt(abar_t): the floor of every comparison of restorers."""
     from models.filters import unchanged
@@ -96,7 +173,7 @@ def noisy(noise_schedule: Schedule = "sigmoid") -> Restorer:
     return Restorer(unchanged, ScheduleSpec(noise_schedule), UNLEARNED)
 
 
-@register_model("bm3d", missing=partial(_package_missing, "bm3d", "bm3d"))
+@register_model("bm3d", missing=partial(_package_missing, "bm3d", "bm3d"), facts=_any_facts)
 def bm3d(sigma: Sigma = "known", colours: Colours = "each", noise_schedule: Schedule = "sigmoid") -> Restorer:
     """BM3D (Dabov et al. 2007) by the package bm3d, an optional extra; for images of any size.
 
@@ -111,7 +188,7 @@ def bm3d(sigma: Sigma = "known", colours: Colours = "each", noise_schedule: Sche
     return Restorer(restore, ScheduleSpec(noise_schedule), UNLEARNED, tuned_at=tuned_at, paper=paper)
 
 
-@register_model("wavelet", missing=partial(_package_missing, "pywt", "PyWavelets"))
+@register_model("wavelet", missing=partial(_package_missing, "pywt", "PyWavelets"), facts=_any_facts)
 def wavelet(noise_schedule: Schedule = "sigmoid") -> Restorer:
     """Wavelet shrinkage of scikit-image with BayesShrink thresholds and the true sigma; for images of any size."""
     from models.filters import image_by_image, wavelet_filter
@@ -120,7 +197,7 @@ def wavelet(noise_schedule: Schedule = "sigmoid") -> Restorer:
     return Restorer(image_by_image(wavelet_filter()), ScheduleSpec(noise_schedule), UNLEARNED, paper=paper)
 
 
-@register_model("non-local-means")
+@register_model("non-local-means", facts=_any_facts)
 def non_local_means(noise_schedule: Schedule = "sigmoid") -> Restorer:
     """Non-local means of scikit-image, its fast version, with the true sigma; for images of any size."""
     from models.filters import image_by_image, non_local_means_filter
@@ -129,13 +206,19 @@ def non_local_means(noise_schedule: Schedule = "sigmoid") -> Restorer:
     return Restorer(image_by_image(non_local_means_filter()), ScheduleSpec(noise_schedule), UNLEARNED, paper=paper)
 
 
-@register_model("conv-autoencoder", missing=_autoencoder_missing)
+@register_model(
+    "conv-autoencoder",
+    missing=_autoencoder_missing,
+    conflicts=_autoencoder_conflicts,
+    facts=_autoencoder_facts,
+    wrong_weights=_autoencoder_misfits,
+)
 def conv_autoencoder(
     config: Config = "digits",
     trained: Trained = "all-levels",
-    width: int | None = None,
-    channels: int | None = None,
-    image_size: int | None = None,
+    width: Width | None = None,
+    channels: Channels | None = None,
+    image_size: ImageSize | None = None,
     noise_schedule: Schedule = "sigmoid",
     weights: str = "shipped",
 ) -> Restorer:
@@ -154,14 +237,20 @@ def conv_autoencoder(
     return _load(lambda: ConvAutoencoder(shape.channels, shape.width, cut), shape, weights, name, noise_schedule)
 
 
-@register_model("dncnn", missing=_dncnn_missing)
+@register_model(
+    "dncnn",
+    missing=_dncnn_missing,
+    conflicts=_dncnn_conflicts,
+    facts=_dncnn_facts,
+    wrong_weights=_dncnn_misfits,
+)
 def dncnn(
     config: Config = "digits",
     trained: Trained = "all-levels",
-    depth: int | None = None,
-    width: int | None = None,
-    channels: int | None = None,
-    image_size: int | None = None,
+    depth: Depth | None = None,
+    width: Width | None = None,
+    channels: Channels | None = None,
+    image_size: ImageSize | None = None,
     noise_schedule: Schedule = "sigmoid",
     weights: str = "shipped",
 ) -> Restorer:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from bench.contracts import Denoiser, Prediction, ScheduleSpec
+from bench.contracts import Denoiser, Prediction, Range, ScheduleSpec
 from bench.errors import ParamError
-from bench.outlook import Stages
+from bench.outlook import ModelFacts, Stages
 from bench.registry import register_model
+from models import landmarks
 from models.checkpoints.places import missing_weights
 from models.seeded import from_seed_0
-from models.skip_schedule import num_skipped_levels
+from models.skip_schedule import skip_boundaries
 
 if TYPE_CHECKING:
     from models.unet import UNetSizes
 
 Config = Literal["digits", "cifar10"]
 SkipType = Literal["zero", "duplicate", "interpolate", "interpolate-coded"]
+
+SkipExponent = Annotated[float, Range(0.0, 1000.0)]
 
 PAPER_A = "Giladi et al., Accelerating Diffusion Models using Adaptive Neural Network Architecture"
 HO = "Ho et al. 2020, appendix B"
@@ -47,18 +51,29 @@ def _skip_missing(skip: SkipType, config: Config, weights: str, **_: object) -> 
     return missing_weights(weights, _skip_name(config, skip))
 
 
+def _unet_facts(config: Config, **_: object) -> ModelFacts:
+    return ModelFacts((1, 16, 16) if config == "digits" else (3, 32, 32))
+
+
+def _unet_landmarks(config: Config) -> landmarks.Landmarks:
+    return landmarks.unet(1, 16, 32) if config == "digits" else landmarks.unet(3, 128, 256)
+
+
+def _plain_misfits(config: Config, weights: str) -> Iterator[str]:
+    return landmarks.misfits(weights, _plain_name(config), _unet_landmarks(config))
+
+
+def _skip_misfits(skip: SkipType, config: Config, weights: str, **_: object) -> Iterator[str]:
+    return landmarks.misfits(weights, _skip_name(config, skip), _unet_landmarks(config))
+
+
 def _skip_stages(skip_exponent: float, **_: object) -> Callable[[int], int]:
-    return _course(skip_exponent).__getitem__
-
-
-@lru_cache(maxsize=64)
-def _course(skip_exponent: float) -> tuple[int, ...]:
     """k(t) of the whole chain."""
-    chain = range(ScheduleSpec().num_train_timesteps)
-    return tuple(num_skipped_levels(t, num_levels=LEVELS, skip_exponent=skip_exponent) for t in chain)
+    boundaries = skip_boundaries(LEVELS, skip_exponent, ScheduleSpec().num_train_timesteps)
+    return partial(bisect_right, boundaries)
 
 
-@register_model("ddpm-unet", missing=_plain_missing)
+@register_model("ddpm-unet", missing=_plain_missing, facts=_unet_facts, wrong_weights=_plain_misfits)
 def ddpm_unet(config: Config = "digits", weights: str = "shipped") -> Denoiser:
     """The DDPM U-Net of Ho et al. 2020, whole at every timestep.
 
@@ -76,14 +91,20 @@ def ddpm_unet(config: Config = "digits", weights: str = "shipped") -> Denoiser:
     return Denoiser(network, shape, Prediction.EPSILON, ScheduleSpec(), loaded, paper=HO, inputs=inputs)
 
 
-@register_model("skip-unet", missing=_skip_missing, stages=Stages(_skip_stages, frozenset({"skip_exponent"})))
+@register_model(
+    "skip-unet",
+    missing=_skip_missing,
+    stages=Stages(_skip_stages, frozenset({"skip_exponent"})),
+    facts=_unet_facts,
+    wrong_weights=_skip_misfits,
+)
 def skip_unet(
-    skip: SkipType = "zero", skip_exponent: float = 2.0, config: Config = "digits", weights: str = "shipped"
+    skip: SkipType = "zero", skip_exponent: SkipExponent = 2.0, config: Config = "digits", weights: str = "shipped"
 ) -> Denoiser:
     """The DDPM U-Net that leaves out its k(t) deepest levels at noisy timesteps (Giladi et al., eq. 1).
 
     skip: what stands in for the missing branch; `interpolate` is as the paper writes it, `interpolate-coded` as its
-    public code computes it. skip_exponent: c >= 0 of k(t) = min(N-1, floor(N - N(1-t)^c)); 0 skips nothing.
+    public code computes it. skip_exponent: c, 0 to 1000, of k(t) = min(N-1, floor(N - N(1-t)^c)); 0 skips nothing.
     config: `digits` (1x16x16) or `cifar10` (3x32x32). weights: `shipped` (digits only; trained with a uniformly drawn
     k for the same kind of skip), the name of a shipped checkpoint (`digits-ddpm-unet` never saw a skip) or of a
     download (`ddpm-cifar10`), `random`, or the path of a checkpoint of the plain U-Net's layout, from here or from the

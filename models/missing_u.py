@@ -6,14 +6,29 @@ Sizes come from `config`; `depth`, `width`, `channels` and `image_size` replace 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.contracts import Denoiser, Prediction, ScheduleSpec
+from bench.outlook import ModelFacts
 from bench.registry import register_model
+from models import landmarks
 from models.checkpoints.places import missing_weights
 from models.seeded import from_seed_0
-from models.shapes import Config, Schedule, Shape, shipped_name, sized
+from models.shapes import (
+    Channels,
+    Config,
+    Depth,
+    ImageSize,
+    Schedule,
+    Shape,
+    SolverSteps,
+    Tolerance,
+    Width,
+    shipped_name,
+    size_problems,
+    sized,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +51,9 @@ Solver = Literal[
     "fehlberg2",
     "adaptive_heun",
 ]
+
+NORM_GROUPS = 8
+"""Of the group norms: channels are a multiple of it."""
 
 PAPER_B = "Calvo-Ordoñez et al., The Missing U for Efficient Diffusion Models"
 
@@ -70,48 +88,113 @@ class _Sizes:
         The solver is no part of it: any may be tried on the same weights, and is another network on them.
         """
         fits = (self.prediction, self.noise_schedule) == ("v", "sigmoid")
-        shape = sized(shapes[self.config], self.depth, self.width, self.channels, self.image_size)
-        return shipped_name(kind, shape, shapes) if fits else None
+        return shipped_name(kind, self.shape(shapes), shapes) if fits else None
+
+    def shape(self, shapes: Mapping[Config, Shape]) -> Shape:
+        """The config's sizes with those given in their place."""
+        return sized(shapes[self.config], self.depth, self.width, self.channels, self.image_size)
 
     def missing(self, kind: str, shapes: Mapping[Config, Shape]) -> Iterator[str]:
         """The sentence for a plan, when the checkpoint is not there."""
         return missing_weights(self.weights, self.name(kind, shapes))
 
 
-def _lucid_missing(**params: Any) -> Iterator[str]:
-    return _Sizes(**params).missing("lucid-unet", LUCID_SHAPES)
+@dataclass(frozen=True)
+class _Kind:
+    """What can be said of one of the networks here before it is built. Each method takes the factory's arguments."""
+
+    shapes: Mapping[Config, Shape]
+    name: Callable[..., str]
+    """The beginning of the shipped checkpoint's name."""
+    landmarks: Callable[..., landmarks.Landmarks]
+    """Of a shape and the arguments that are no sizes."""
+    problems: Callable[..., Iterator[str]]
+    """Of a shape and the arguments that are no sizes: why such a network cannot be built."""
+
+    def missing(self, **params: Any) -> Iterator[str]:
+        sizes, more = _split(params)
+        return sizes.missing(self.name(**more), self.shapes)
+
+    def conflicts(self, **params: Any) -> Iterator[str]:
+        sizes, more = _split(params)
+        return self.problems(sizes.shape(self.shapes), **more)
+
+    def facts(self, **params: Any) -> ModelFacts:
+        shape = _split(params)[0].shape(self.shapes)
+        return ModelFacts((shape.channels, shape.image_size, shape.image_size))
+
+    def misfits(self, **params: Any) -> Iterator[str]:
+        sizes, more = _split(params)
+        shape = sizes.shape(self.shapes)
+        return landmarks.misfits(
+            sizes.weights, sizes.name(self.name(**more), self.shapes), self.landmarks(shape, **more)
+        )
 
 
-def _released_missing(
-    attention: Attention, norm: Norm, blocks: Blocks, solver: Solver, steps: int, tolerance: float, coupled: bool,
-    **sizes: Any,
-) -> Iterator[str]:  # fmt: skip
-    return _Sizes(**sizes).missing(_released_kind(attention, norm, blocks), CUNET_SHAPES)
+def _split(params: Mapping[str, Any]) -> tuple[_Sizes, dict[str, Any]]:
+    """The sizes that all networks here share, and the rest."""
+    names = {field.name for field in fields(_Sizes)}
+    shared = {name: value for name, value in params.items() if name in names}
+    return _Sizes(**shared), {name: value for name, value in params.items() if name not in names}
 
 
-def _cunet_missing(
-    attention: Attention, residual: bool, solver: Solver, steps: int, tolerance: float, adjoint: bool, coupled: bool,
-    **sizes: Any,
-) -> Iterator[str]:  # fmt: skip
-    return _Sizes(**sizes).missing(_cunet_kind(attention, residual), CUNET_SHAPES)
-
-
-def _released_kind(attention: Attention, norm: Norm, blocks: Blocks) -> str:
+def _released_kind(attention: Attention, norm: Norm, blocks: Blocks, **_: object) -> str:
     parts = ["cunet-released", *_attention_name(attention), *(["group"] if norm == "group" else [])]
     return "-".join(parts + ([blocks] if blocks != "residual" else []))
 
 
-def _cunet_kind(attention: Attention, residual: bool) -> str:
+def _cunet_kind(attention: Attention, residual: bool, **_: object) -> str:
     return "-".join(["cunet", *_attention_name(attention), *([] if residual else ["no-residual"])])
 
 
-@register_model("lucid-unet", missing=_lucid_missing)
+def _lucid_landmarks(shape: Shape) -> landmarks.Landmarks:
+    return landmarks.lucid_unet(shape)
+
+
+def _released_landmarks(
+    shape: Shape, attention: Attention, norm: Norm, blocks: Blocks, **_: object
+) -> landmarks.Landmarks:
+    return landmarks.cunet_released(shape, attention, norm, blocks)
+
+
+def _cunet_landmarks(shape: Shape, attention: Attention, residual: bool, **_: object) -> landmarks.Landmarks:
+    return landmarks.cunet(shape, attention, residual)
+
+
+def _lucid_problems(shape: Shape) -> Iterator[str]:
+    return size_problems(shape, multiple=NORM_GROUPS)
+
+
+def _released_problems(shape: Shape, attention: Attention, norm: Norm, **_: object) -> Iterator[str]:
+    doubled = replace(shape, width=2 * shape.width)
+    least, bottom = (4 if attention == "five" else 2), (2 if norm == "instance" else 1)
+    multiple = NORM_GROUPS if norm == "group" else 1
+    return size_problems(doubled, multiple=multiple, least_depth=least, least_bottom=bottom, halves=True)
+
+
+def _cunet_problems(shape: Shape, attention: Attention, **_: object) -> Iterator[str]:
+    least = {"none": 1, "two": 2, "five": 4}[attention]
+    return size_problems(shape, multiple=NORM_GROUPS, least_depth=least)
+
+
+_LUCID = _Kind(LUCID_SHAPES, lambda: "lucid-unet", _lucid_landmarks, _lucid_problems)
+_RELEASED = _Kind(CUNET_SHAPES, _released_kind, _released_landmarks, _released_problems)
+_CUNET = _Kind(CUNET_SHAPES, _cunet_kind, _cunet_landmarks, _cunet_problems)
+
+
+@register_model(
+    "lucid-unet",
+    missing=_LUCID.missing,
+    conflicts=_LUCID.conflicts,
+    facts=_LUCID.facts,
+    wrong_weights=_LUCID.misfits,
+)
 def lucid_unet(
     config: Config = "digits",
-    depth: int | None = None,
-    width: int | None = None,
-    channels: int | None = None,
-    image_size: int | None = None,
+    depth: Depth | None = None,
+    width: Width | None = None,
+    channels: Channels | None = None,
+    image_size: ImageSize | None = None,
     prediction: Predicts = "v",
     noise_schedule: Schedule = "sigmoid",
     weights: str = "shipped",
@@ -133,20 +216,26 @@ def lucid_unet(
     return _load(lambda: LucidUNet(sizes), shape, weights, shipped, prediction, noise_schedule)
 
 
-@register_model("cunet-released", missing=_released_missing)
+@register_model(
+    "cunet-released",
+    missing=_RELEASED.missing,
+    conflicts=_RELEASED.conflicts,
+    facts=_RELEASED.facts,
+    wrong_weights=_RELEASED.misfits,
+)
 def cunet_released(
     config: Config = "digits",
     attention: Attention = "two",
     norm: Norm = "instance",
     blocks: Blocks = "residual",
     solver: Solver = "rk4",
-    steps: int = 1,
-    tolerance: float = 1e-3,
+    steps: SolverSteps = 1,
+    tolerance: Tolerance = 1e-3,
     coupled: bool = False,
-    depth: int | None = None,
-    width: int | None = None,
-    channels: int | None = None,
-    image_size: int | None = None,
+    depth: Depth | None = None,
+    width: Width | None = None,
+    channels: Channels | None = None,
+    image_size: ImageSize | None = None,
     prediction: Predicts = "v",
     noise_schedule: Schedule = "sigmoid",
     weights: str = "shipped",
@@ -171,20 +260,26 @@ def cunet_released(
     return _load(lambda: ReleasedCUNet(sizes, ode), shape, weights, shipped, prediction, noise_schedule)
 
 
-@register_model("cunet", missing=_cunet_missing)
+@register_model(
+    "cunet",
+    missing=_CUNET.missing,
+    conflicts=_CUNET.conflicts,
+    facts=_CUNET.facts,
+    wrong_weights=_CUNET.misfits,
+)
 def cunet(
     config: Config = "digits",
     attention: Attention = "two",
     residual: bool = True,
     solver: Solver = "rk4",
-    steps: int = 1,
-    tolerance: float = 1e-3,
+    steps: SolverSteps = 1,
+    tolerance: Tolerance = 1e-3,
     adjoint: bool = False,
     coupled: bool = False,
-    depth: int | None = None,
-    width: int | None = None,
-    channels: int | None = None,
-    image_size: int | None = None,
+    depth: Depth | None = None,
+    width: Width | None = None,
+    channels: Channels | None = None,
+    image_size: ImageSize | None = None,
     prediction: Predicts = "v",
     noise_schedule: Schedule = "sigmoid",
     weights: str = "shipped",

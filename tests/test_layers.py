@@ -13,12 +13,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 RANK = {
     "errors": 0,
+    "terminal": 0,
     "units": 0,
     "version": 0,
     "contracts": 1,
     "files": 1,
     "outlook": 1,
     "code_identity": 2,
+    "vocabulary": 1,
     "downloads": 1,
     "passport": 2,
     "registry": 2,

@@ -6,6 +6,8 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from bench.cli.streams import say_lines
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -25,7 +27,7 @@ class DownloadProgress:
             from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
             self.bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 DownloadColumn(),
                 TransferSpeedColumn(),
@@ -48,4 +50,4 @@ class DownloadProgress:
             self.bar.update(self.tasks[file], completed=there, total=size)
         elif not self.quiet and file not in self.named:
             self.named.add(file)
-            sys.stderr.write(f"fetching {file}{f', {size / 1e6:.1f} MB' if size else ''}\n")
+            say_lines([f"fetching {file}{f', {size / 1e6:.1f} MB' if size else ''}"])

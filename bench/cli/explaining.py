@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.cli.loading import load_registry
 from bench.cli.text import print_json, print_line, print_table
 from bench.errors import ExitCode, SuiteError, UserError, did_you_mean
-from bench.registry import load_plugins
 
 if TYPE_CHECKING:
     from bench.store.files import Run
@@ -30,7 +30,7 @@ def diff(options: argparse.Namespace) -> int:
     """Two sets of results, and why their numbers differ."""
     from bench.verdict.suspects import explain
 
-    load_plugins(options.plugin)
+    load_registry(options.plugin)
     one, other = (_side(text, options) for text in (options.a, options.b))
     found = explain(one, other)
     if not found:
@@ -72,7 +72,7 @@ def why(options: argparse.Namespace) -> int:
     from bench.store.inputs import Inputs, located
     from bench.verdict.changes import changes, nearest
 
-    load_plugins(options.plugin)
+    load_registry(options.plugin)
     run, cell = _run_with(options.results, options.cell)
     suite, cells, problem = _suite_now(run, options.suite)
     text = run.info.suite_text if suite is None else suite.source.text

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
+from bench.cli.loading import load_registry
+from bench.cli.streams import say_lines
 from bench.cli.text import print_line
 from bench.cli.verdicts import exit_code, tell
-from bench.registry import load_plugins
 from bench.suite.expand import expand
 from bench.suite.read import read_suite
 from bench.suite.select import select
@@ -18,7 +18,7 @@ def gate(options: argparse.Namespace) -> int:
     from bench.gate.asked import Asked
     from bench.gate.driver import run_gate
 
-    load_plugins(options.plugin)
+    load_registry(options.plugin)
     suite = read_suite(options.suite)
     asked = Asked(
         suite=suite,
@@ -32,14 +32,8 @@ def gate(options: argparse.Namespace) -> int:
         time_limit_s=None if options.time_limit is None else 60 * options.time_limit,
         base_python=options.base_python,
     )
-    found = run_gate(asked, options.results, lambda text: None if options.quiet else _say(text))
+    found = run_gate(asked, options.results, lambda text: None if options.quiet else say_lines([text]))
     tell(found.comparison, options, "bench gate")
     if not options.json:
         print_line(f"raw times: {found.saved}")
     return exit_code(found.comparison)
-
-
-def _say(text: str) -> None:
-    """A line about what goes on, beside the answer."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from bench.cli.streams import answers
+from bench.terminal import Unbreakable, visible
 from bench.version import __version__
 
 EPILOG = """exit codes:
@@ -14,14 +17,24 @@ EPILOG = """exit codes:
   1    a regression was found, or a claim failed
   2    bad input: nothing was run
   3    some cells failed or were skipped, or a comparison is left open; the others are saved
-  4    results cannot be saved
+  4    results cannot be saved, or the answer cannot be written
+  70   an error that nobody foresaw; --traceback shows where
   130  interrupted; the same command continues where it stopped
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser that quotes a wrong word without obeying the control characters in it."""
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        stream = answers() if file is sys.stdout else Unbreakable(sys.stderr)
+        stream.write("\n".join(map(visible, message.split("\n"))))
+        stream.flush()
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="bench",
         description="Measure how fast and how good diffusion denoisers are, and say how sure that is.",
         epilog=EPILOG,
@@ -46,14 +59,14 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def _plan(verbs: Verbs) -> None:
     verb = _verb(verbs, "plan", "show what a suite would measure, what is missing, and how long it may take")
     _suite_arguments(verb)
     verb.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR",
+        "--results", type=_path, default=Path("results"), metavar="DIR",
         help="where step times of earlier runs are looked for (default: results)",
     )  # fmt: skip
     _json(verb)
@@ -63,7 +76,7 @@ def _run(verbs: Verbs) -> None:
     verb = _verb(verbs, "run", "measure a suite and write its report; run again to continue")
     _suite_arguments(verb)
     verb.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="where raw results go (default: results)"
+        "--results", type=_path, default=Path("results"), metavar="DIR", help="where raw results go (default: results)"
     )
     verb.add_argument("--new", action="store_true", help="start a new run even when an earlier one could be continued")
     verb.add_argument("--no-report", action="store_true", help="measure only")
@@ -78,13 +91,13 @@ def _run(verbs: Verbs) -> None:
 def _report(verbs: Verbs) -> None:
     verb = _verb(verbs, "report", "turn results into Markdown and one self-contained HTML page")
     verb.add_argument(
-        "results", type=Path, nargs="*", default=[Path("results")], metavar="PATH",
+        "results", type=_path, nargs="*", default=[Path("results")], metavar="PATH",
         help="runs' folders, suites' for their newest runs, or a results folder for the newest run of every suite; "
         "several make one report (default: results)",
     )  # fmt: skip
     verb.add_argument("--all", action="store_true", help="every run of a suite, not only the newest")
     verb.add_argument(
-        "--out", type=Path, metavar="DIR", help="where to write (default: the run's folder; of several runs, reports)"
+        "--out", type=_path, metavar="DIR", help="where to write (default: the run's folder; of several runs, reports)"
     )
     verb.add_argument(
         "--format", default="md,html", metavar="LIST", help="any of md, html, csv, tex (default: md,html)"
@@ -137,7 +150,7 @@ def _gate(verbs: Verbs) -> None:
         help="an interpreter of its own for the base (default: one that sees what is installed here)",
     )  # fmt: skip
     verb.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR",
+        "--results", type=_path, default=Path("results"), metavar="DIR",
         help="raw times go to DIR/gates (default: results)",
     )  # fmt: skip
     verb.add_argument("--quiet", action="store_true", help="print the verdicts only")
@@ -171,7 +184,9 @@ def _why(verbs: Verbs) -> None:
 
 
 def _results(verb: argparse.ArgumentParser, what: str) -> None:
-    verb.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help=f"{what} (default: results)")
+    verb.add_argument(
+        "--results", type=_path, default=Path("results"), metavar="DIR", help=f"{what} (default: results)"
+    )
 
 
 def _verdict_arguments(verb: argparse.ArgumentParser) -> None:
@@ -213,9 +228,9 @@ def _inspect(verbs: Verbs) -> None:
 
 def _train(verbs: Verbs) -> None:
     verb = _verb(verbs, "train", "train a denoiser from a recipe; run again to continue")
-    verb.add_argument("recipe", type=Path, metavar="RECIPE", help="a YAML file such as models/recipes/NAME.yaml")
+    verb.add_argument("recipe", type=_path, metavar="RECIPE", help="a YAML file such as models/recipes/NAME.yaml")
     verb.add_argument(
-        "--out", type=Path, metavar="DIR", help="where the weights go (default: the shipped weights' folder)"
+        "--out", type=_path, metavar="DIR", help="where the weights go (default: the shipped weights' folder)"
     )
     verb.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     verb.add_argument("--threads", type=int, default=1, metavar="N", help="torch threads (default: 1)")
@@ -227,8 +242,8 @@ def _train(verbs: Verbs) -> None:
 
 def _fid(verbs: Verbs) -> None:
     verb = _verb(verbs, "fid", "print the Fréchet distance between two sets of images")
-    verb.add_argument("images", type=Path, metavar="A", help="a folder, zip or tar of images, or .npz statistics")
-    verb.add_argument("reference", type=Path, metavar="B", help="the same, of the images to compare with")
+    verb.add_argument("images", type=_path, metavar="A", help="a folder, zip or tar of images, or .npz statistics")
+    verb.add_argument("reference", type=_path, metavar="B", help="the same, of the images to compare with")
     verb.add_argument(
         "--recipe", default="tf", metavar="NAME", help="tf (pytorch-fid's), tf1, clean, paper-a, paper-b, ..."
     )
@@ -253,7 +268,9 @@ def _schema(verbs: Verbs) -> None:
 
 
 def _verb(verbs: Verbs, name: str, summary: str) -> argparse.ArgumentParser:
-    return verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    verb = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    verb.add_argument("--traceback", action="store_true", help="show where an error arose (also: BENCH_TRACEBACK=1)")
+    return verb
 
 
 def _suite_arguments(verb: argparse.ArgumentParser) -> None:
@@ -273,7 +290,7 @@ def _plugins(verb: argparse.ArgumentParser) -> None:
 
 
 def _data(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--data", type=Path, metavar="DIR", help="where data sets lie (default: $BENCH_DATA)")
+    verb.add_argument("--data", type=_path, metavar="DIR", help="where data sets lie (default: $BENCH_DATA)")
 
 
 def _json(verb: argparse.ArgumentParser) -> None:
@@ -281,7 +298,7 @@ def _json(verb: argparse.ArgumentParser) -> None:
 
 
 def _path(text: str) -> Path:
-    """A path that was really given: an empty one would be the current folder."""
+    """A path; the empty one is a variable of a script that nobody set, and would mean the current folder."""
     if not text.strip():
         raise argparse.ArgumentTypeError("is empty; is a variable unset?")
     return Path(text)

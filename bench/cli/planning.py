@@ -15,6 +15,9 @@ from bench.suite.missing import Lacking, lacking
 from bench.suite.schema import Cell
 from bench.suite.workload import Workload, workload
 
+DRIVER_PLACES = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg")
+"""Where the driver of a GPU shows itself, on Linux and inside Windows."""
+
 
 @dataclass(frozen=True)
 class Ahead:
@@ -29,7 +32,20 @@ class Ahead:
 def outlook(cells: Sequence[Cell], results: Path) -> Ahead:
     """The outlook of these cells on this machine, with step times from below the results folder."""
     work = workload(cells)
-    return Ahead(work, lacking(cells), estimate(work, KnownTimes(results), available_processors()), len(cells))
+    return Ahead(
+        work,
+        (*lacking(cells), *_devices_lack(cells)),
+        estimate(work, KnownTimes(results), available_processors()),
+        len(cells),
+    )
+
+
+def _devices_lack(cells: Sequence[Cell]) -> Iterator[Lacking]:
+    """Cells for a GPU where none is to be seen. Torch has the last word; a plan does not wait for it."""
+    wanting = tuple(cell.id for cell in cells if cell.conditions.device == "cuda")
+    if wanting and not any(Path(place).exists() for place in DRIVER_PLACES):
+        sentence = "conditions.device is 'cuda' and no NVIDIA driver is loaded; use device: cpu, or run it where one is"
+        yield Lacking(sentence, wanting)
 
 
 def outlook_lines(ahead: Ahead) -> Iterator[str]:

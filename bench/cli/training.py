@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
+from bench.cli.streams import say_lines
 from bench.cli.text import print_json, print_line
 from bench.errors import ExitCode
 
@@ -75,7 +76,7 @@ class TrainingProgress:
             from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
             self.bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 TextColumn("{task.completed:.0f}/{task.total:.0f} steps, loss {task.fields[loss]:.4f}"),
                 TimeElapsedColumn(),
@@ -98,7 +99,9 @@ class TrainingProgress:
             self.bar.update(self.bar.task_ids[0], completed=done.step, total=done.steps, loss=done.loss)
         elif not self.quiet and (done.step % max(1, done.steps // LINES) == 0 or done.step == done.steps):
             left = done.seconds / done.step * (done.steps - done.step)
-            sys.stderr.write(
-                f"{self.name}: step {done.step} of {done.steps}, loss {done.loss:.4f}, "
-                f"{done.seconds:.0f} s so far, about {left:.0f} s left\n"
+            say_lines(
+                [
+                    f"{self.name}: step {done.step} of {done.steps}, loss {done.loss:.4f}, "
+                    f"{done.seconds:.0f} s so far, about {left:.0f} s left"
+                ]
             )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli.explaining import diff, why
 from bench.cli.gating import gate
-from bench.cli.text import print_json, print_line, print_table
+from bench.cli.loading import load_registry
+from bench.cli.text import print_json, print_line, print_lines, print_table
 from bench.cli.verdicts import check, compare
-from bench.contracts import Value
+from bench.contracts import Denoiser, Range, Restorer, Value
 from bench.errors import ExitCode, UserError
 from bench.files import own_folder
-from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS, Registry, check_params, load_plugins
+from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS, Registry, check_params
 
 if TYPE_CHECKING:
     from bench.suite.schema import Cell, Suite
@@ -30,7 +31,7 @@ def plan(options: argparse.Namespace) -> int:
     from bench.cli.planning import outlook, outlook_json, outlook_lines
     from bench.suite.plan import plan_counts, plan_rows
 
-    suite, cells = _suite_and_cells(options)
+    suite, cells = _suite_and_cells(options, whole=True)
     rows, counts = plan_rows(cells), plan_counts(cells)
     ahead = outlook(cells, options.results)
     if options.json:
@@ -82,7 +83,7 @@ def report(options: argparse.Namespace) -> int:
     from bench.report.gather import gather
     from bench.report.page import render_report
 
-    load_plugins()
+    load_registry()
     runs = gather(options.results, everything=options.all)
     written = render_report(
         runs,
@@ -101,7 +102,7 @@ def list_names(options: argparse.Namespace) -> int:
     """Names and what they take."""
     from bench.suite.read import builtin_suites
 
-    load_plugins(options.plugin)
+    load_registry(options.plugin)
     registries: Mapping[str, Registry[Any]] = {
         "models": MODELS, "data": DATASETS, "samplers": SAMPLERS, "metrics": METRICS
     }  # fmt: skip
@@ -125,20 +126,26 @@ def inspect(options: argparse.Namespace) -> int:
     """One model, built and counted."""
     from bench.suite.yaml12 import scalar
 
-    load_plugins(options.plugin)
+    load_registry(options.plugin)
     entry = MODELS.get(options.model)
     given: dict[str, Value] = {}
     for text in options.params:
         name, equals, value = text.partition("=")
         if not equals:
             raise UserError(f"{text!r}: expected KEY=VALUE, such as skip=zero")
-        given[name] = scalar(value)
+        try:
+            given[name] = scalar(value)
+        except ValueError as error:
+            raise UserError(f"{name}: {error}, got {value[:80]}") from error
     params = check_params(entry, given)
     shape = _shape(options.shape) if options.shape else None
     from bench.diffusion.restoring import as_denoiser
     from bench.measure.inspect import inspect_denoiser
 
-    facts = inspect_denoiser(as_denoiser(entry.factory(**params), shape), shape)
+    model = entry.factory(**params)
+    if not isinstance(model, Denoiser | Restorer):
+        raise UserError(f"{entry.name!r}: its factory gave a {type(model).__name__}, expected a Denoiser or a Restorer")
+    facts = inspect_denoiser(as_denoiser(model, shape), shape)
     if options.json:
         print_json({"model": entry.name, "params": params, **facts.as_json()})
         return ExitCode.OK
@@ -154,7 +161,7 @@ def train(options: argparse.Namespace) -> int:
     from bench.suite.documents import recipe_text
     from bench.train.reading import parse_recipe
 
-    load_plugins(options.plugin)
+    load_registry(options.plugin)
     name, text = recipe_text(options.recipe)
     os.environ.setdefault("OMP_NUM_THREADS", str(options.threads))
     from bench.cli.training import TrainingProgress, train_classifier
@@ -228,7 +235,10 @@ def schema(options: argparse.Namespace) -> int:
     """The suite format, for editors or for people."""
     from bench.suite.reference import editor_schema, markdown_reference
 
-    sys.stdout.write(markdown_reference() if options.markdown else json.dumps(editor_schema(), indent=2) + "\n")
+    if options.markdown:
+        print_lines(markdown_reference().splitlines())
+    else:
+        print_json(editor_schema())
     return ExitCode.OK
 
 
@@ -250,16 +260,28 @@ VERBS: Mapping[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def _suite_and_cells(options: argparse.Namespace) -> tuple[Suite, tuple[Cell, ...]]:
-    from bench.report.check import check_report
-    from bench.suite.expand import expand
+def _suite_and_cells(options: argparse.Namespace, *, whole: bool = False) -> tuple[Suite, tuple[Cell, ...]]:
+    """The suite and the cells that were asked for. Raises SuiteError with every mistake that is known.
+
+    whole: look also at what only a plan has the time for, such as the headers of checkpoints.
+    """
+    from bench.report.check import report_problems
+    from bench.suite.expand import survey
+    from bench.suite.fits import fit_problems
     from bench.suite.read import read_suite
     from bench.suite.select import select
+    from bench.suite.source import suite_error
 
-    load_plugins(options.plugin)
+    load_registry(options.plugin)
     suite = read_suite(options.suite)
-    check_report(suite)
-    return suite, select(expand(suite), options.select)
+    expansion = survey(suite)
+    problems = [*expansion.problems, *report_problems(suite)]
+    cells = expansion.cells if problems else select(expansion.cells, options.select)
+    if whole:
+        problems += fit_problems(suite, expansion, cells)
+    if problems:
+        raise suite_error(suite.source.name, problems)
+    return suite, cells
 
 
 def _report_folder(runs: Sequence[Path], paths: Sequence[Path]) -> Path:
@@ -301,10 +323,11 @@ def _entries(registry: Registry[Any]) -> list[dict[str, Any]]:
 
 
 def _shape(text: str) -> tuple[int, int, int]:
-    parts = text.lower().split("x")
-    if len(parts) != 3 or not all(part.isdigit() and int(part) > 0 for part in parts):
-        raise UserError(f"--shape {text}: expected CxHxW, such as 3x64x64")
-    channels, height, width = map(int, parts)
+    parts = re.fullmatch(r"([0-9]{1,5})x([0-9]{1,5})x([0-9]{1,5})", text.lower())
+    sizes = tuple(map(int, parts.groups())) if parts else (0, 0, 0)
+    if not all(size in Range(1, most) for size, most in zip(sizes, (64, 4096, 4096), strict=True)):
+        raise UserError(f"--shape {text}: expected CxHxW, such as 3x64x64, of at most 64x4096x4096")
+    channels, height, width = sizes
     return channels, height, width
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cli.text import print_json, print_line
+from bench.cli.loading import load_registry
+from bench.cli.streams import say_lines
+from bench.cli.text import print_json, print_line, print_lines
 from bench.errors import ExitCode, SuiteError, UserError
 from bench.files import write_whole
-from bench.registry import load_plugins
 
 if TYPE_CHECKING:
     from bench.verdict.claims import ClaimResult
@@ -25,7 +25,7 @@ def compare(options: argparse.Namespace) -> int:
     """Two sets of results, and what changed from the one to the other."""
     from bench.verdict.sides import load_side
 
-    load_plugins(options.plugin)
+    load_registry(options.plugin)
     base, new = load_side(options.base), load_side(options.new)
     comparison = _compared(base, new, options)
     if options.base.resolve() == options.new.resolve():
@@ -40,7 +40,7 @@ def check(options: argparse.Namespace) -> int:
     from bench.verdict.outcome import Comparison
     from bench.verdict.sides import load_side
 
-    load_plugins(options.plugin)
+    load_registry(options.plugin)
     run = load_side(options.run)
     claims, problems = _claims(run)
     if options.save_baseline is not None:
@@ -83,8 +83,7 @@ def tell(comparison: Comparison, options: argparse.Namespace, title: str) -> Non
         write_whole(options.junit, junit(comparison, title))
     if os.environ.get("GITHUB_ACTIONS") == "true":
         # Both streams are read for commands; standard output must stay one JSON document.
-        stream = sys.stderr if options.json else sys.stdout
-        stream.writelines(f"{line}\n" for line in workflow_commands(comparison))
+        say_lines(workflow_commands(comparison)) if options.json else print_lines(workflow_commands(comparison))
     add_to_summary(markdown(comparison, title))
 
 

@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
-from bench.contracts import Dataset
+from bench.contracts import Dataset, Range
 from bench.data import places
 from bench.data.places import Split
 from bench.downloads import data_root
-from bench.errors import MissingData
+from bench.errors import BadData, MissingData
+from bench.outlook import DataFacts
 from bench.registry import register_dataset
 
 
@@ -45,7 +46,40 @@ def _folder_missing(path: str, **_: object) -> Iterator[str]:
     return _not_there(lambda: places.folder_path(path))
 
 
-@register_dataset("digits", missing=_digits_missing)
+def _digits_facts(split: Split) -> DataFacts:
+    return DataFacts((1, 16, 16), {"train": 1397, "test": 400, "all": 1797}[split])
+
+
+def _photos_facts(split: Split) -> DataFacts:
+    return DataFacts((3, 32, 32), {"train": 3200, "test": 105, "all": 3305}[split])
+
+
+def _mnist_facts(split: Split, size: int, divide_test: bool, **_: object) -> DataFacts:
+    whole = {"train": 60_000, "test": 10_000, "all": 70_000}
+    divided = {"train": 9_000, "test": 1_000, "all": 10_000}
+    return DataFacts((1, size, size), (divided if divide_test else whole)[split])
+
+
+def _cifar10_facts(split: Split, **_: object) -> DataFacts:
+    return DataFacts((3, 32, 32), {"train": 50_000, "test": 10_000, "all": 60_000}[split])
+
+
+def _folder_facts(path: str, image_size: int, channels: int, split: Split, **_: object) -> DataFacts:
+    """A folder is listed; archives are not opened."""
+    from bench.data.sources import FolderSource
+
+    shape = (channels, image_size, image_size)
+    try:
+        place = places.folder_path(path)
+        names = FolderSource(place).names if place.is_dir() else None
+    except (MissingData, BadData, OSError):
+        names = None
+    if names is None:
+        return DataFacts(shape)
+    return DataFacts(shape, sum(split == "all" or name.startswith(f"{split}/") for name in names))
+
+
+@register_dataset("digits", missing=_digits_missing, facts=_digits_facts)
 def digits(split: Split = "test") -> Dataset:
     """The 1,797 handwritten digits inside scikit-learn at 16x16 grey; 1,397 train, 400 test; needs no download."""
     from bench.data.digits import load_digits
@@ -53,7 +87,7 @@ def digits(split: Split = "test") -> Dataset:
     return load_digits(split)
 
 
-@register_dataset("photos", missing=_photos_missing)
+@register_dataset("photos", missing=_photos_missing, facts=_photos_facts)
 def photos(split: Split = "test") -> Dataset:
     """32x32 colour patches of photographs inside scikit-image; 3,200 train, 105 test, of different photographs."""
     from bench.data.photos import load_photos
@@ -61,7 +95,7 @@ def photos(split: Split = "test") -> Dataset:
     return load_photos(split)
 
 
-@register_dataset("mnist", missing=_mnist_missing)
+@register_dataset("mnist", missing=_mnist_missing, facts=_mnist_facts)
 def mnist(
     split: Split = "test", root: str | None = None, size: Literal[28, 32] = 28, divide_test: bool = False
 ) -> Dataset:
@@ -74,7 +108,7 @@ def mnist(
     return load_mnist(split, root, size, divide_test)
 
 
-@register_dataset("cifar10", missing=_cifar10_missing)
+@register_dataset("cifar10", missing=_cifar10_missing, facts=_cifar10_facts)
 def cifar10(split: Split = "test", root: str | None = None) -> Dataset:
     """CIFAR-10, 32x32 colour, from the binary version or from an archive of images (then named cifar10-jpeg)."""
     from bench.data.cifar10 import load_cifar10
@@ -82,10 +116,10 @@ def cifar10(split: Split = "test", root: str | None = None) -> Dataset:
     return load_cifar10(split, root)
 
 
-@register_dataset("folder", missing=_folder_missing)
+@register_dataset("folder", missing=_folder_missing, facts=_folder_facts)
 def folder(
     path: str,
-    image_size: int,
+    image_size: Annotated[int, Range(1, 4096)],
     channels: Literal[1, 3] = 3,
     resize: Literal["center_crop", "squash", "none"] = "center_crop",
     split: Split = "all",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Final, Literal
 
@@ -127,5 +130,11 @@ def _first(root: Path, candidates: tuple[str, ...]) -> Path | None:
 
 
 def _package_folder(name: str) -> Path | None:
-    spec = importlib.util.find_spec(name)
+    return _found_package(importlib.util.find_spec, name)
+
+
+@lru_cache(maxsize=16)
+def _found_package(find: Callable[[str], ModuleSpec | None], name: str) -> Path | None:
+    """Where a package lies; looked for once, because a plan asks for every cell. find: how it is looked for."""
+    spec = find(name)
     return None if spec is None or not spec.submodule_search_locations else Path(spec.submodule_search_locations[0])

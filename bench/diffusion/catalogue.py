@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from bench.contracts import Sampler, ScheduleSpec
+from bench.contracts import Range, Sampler, ScheduleSpec
 from bench.diffusion.spacing import Spacing, chain_timesteps, spaced_timesteps
 from bench.registry import register_sampler
+
+Timesteps = Annotated[int, Range(1, 1_000_000)]
+"""The network's own chain has the last word: 1000 timesteps for everything that ships."""
 
 
 def _calls(num_train_timesteps: int, timesteps: int, spacing: Spacing, **_: object) -> tuple[int, ...]:
@@ -17,7 +20,7 @@ def _calls(num_train_timesteps: int, timesteps: int, spacing: Spacing, **_: obje
 @register_sampler("ddpm", calls=_calls)
 def ddpm(
     schedule: ScheduleSpec,
-    timesteps: int = 1000,
+    timesteps: Timesteps = 1000,
     spacing: Spacing = "leading",
     variance: Literal["beta", "posterior"] = "beta",
     clip_x0: bool = True,
@@ -35,9 +38,9 @@ def ddpm(
 @register_sampler("ddim", calls=_calls)
 def ddim(
     schedule: ScheduleSpec,
-    timesteps: int = 50,
+    timesteps: Timesteps = 50,
     spacing: Spacing = "leading",
-    eta: float = 0.0,
+    eta: Annotated[float, Range(0.0, 1.0)] = 0.0,
     clip_x0: bool = False,
 ) -> Sampler:
     """The sampler family of Song et al. 2020: eta = 0 is deterministic DDIM, eta = 1 has the posterior variance.
@@ -56,9 +59,9 @@ def _chain_calls(num_train_timesteps: int, t_start: int, stride: int, **_: objec
 @register_sampler("chain", calls=_chain_calls)
 def chain(
     schedule: ScheduleSpec,
-    t_start: int,
+    t_start: Timesteps,
     walk: Literal["posterior-mean", "ancestral", "ddim"] = "posterior-mean",
-    stride: int = 1,
+    stride: Timesteps = 1,
     clip_x0: bool = True,
 ) -> Sampler:
     """The walk back over every timestep from an image with t_start steps of noise: denoising, not sampling.

@@ -6,9 +6,9 @@ What a metric's numbers are of is in their `at`; each docstring gives its keys.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from bench.contracts import Measurement, Need
+from bench.contracts import Measurement, Need, Range
 from bench.outlook import Work
 from bench.registry import register_metric
 from bench.suite.schema import Effort
@@ -58,7 +58,9 @@ def cold_start(subject: Subject, effort: Effort) -> Iterable[Measurement]:
 @register_metric(
     "step_time", unit="s", better="lower", kind="timing", work=_step_time_work, facts=(*FOUND_IN_A_WALK, "timestep")
 )
-def step_time(subject: Subject, effort: Effort, calls_per_value: int = 5) -> Iterable[Measurement]:
+def step_time(
+    subject: Subject, effort: Effort, calls_per_value: Annotated[int, Range(1, 10_000)] = 5
+) -> Iterable[Measurement]:
     """Seconds of one network call at each stage; a value is the median of calls_per_value calls in a row.
 
     at: stage (0 is the full network), calls (network calls of one walk at that stage), timestep (where it was
@@ -171,7 +173,7 @@ def stages(subject: Subject, effort: Effort) -> Iterable[Measurement]:
 
 @register_metric("peak_memory", unit="bytes", better="lower", kind="memory")
 def peak_memory(
-    subject: Subject, effort: Effort, calls_per_stage: int = 8, training: bool = False
+    subject: Subject, effort: Effort, calls_per_stage: Annotated[int, Range(0, 100_000)] = 8, training: bool = False
 ) -> Iterable[Measurement]:
     """Peak memory of the cell's own process, phase by phase.
 

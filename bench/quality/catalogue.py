@@ -7,11 +7,19 @@ seconds. What a number is of is in its `at`: see `bench.quality.metrics`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from bench.contracts import Measurement, Need
+from bench.contracts import Measurement, Need, Range
 from bench.outlook import Work
 from bench.quality.inception_file import missing_inception
+from bench.quality.judging import (
+    compared_conflicts,
+    compared_objections,
+    denoising_objections,
+    pictures_objections,
+    replicates_conflicts,
+    samples_objections,
+)
 from bench.quality.recipe import Dtype, Extractor, RecipeName, images_used, whole_shards
 from bench.quality.score_names import SCORED, ScoreName, missing_backbone
 from bench.registry import DATASETS, register_metric
@@ -23,6 +31,11 @@ else:
     Subject = Any  # the registry resolves annotations, and the real one would bring torch with it
 
 Reference = Literal["train", "test", "own"]
+Images = Annotated[int, Range(2, 1_000_000)]
+Drawn = Annotated[int, Range(1, 100_000)]
+Scale = Annotated[int, Range(1, 64)]
+Replicates = Annotated[int, Range(0, 100_000)]
+Seed = Annotated[int, Range(0, 2**63 - 1)]
 NEEDS = (Need.TRAINED_WEIGHTS, Need.DATA, Need.SAMPLER)
 RECIPE = ("name", "features", "recipe", "fingerprint", "n", "reference", "reference_n")
 """Of `at`: how a number of samples against real images was made; see `bench.quality.metrics`."""
@@ -73,18 +86,20 @@ def _missing_scores(cell: Cell, scores: tuple[ScoreName, ...], **_: object) -> I
     missing=_missing,
     recipe=(*RECIPE, "method", "probe", "against", "floor_n"),
     judged=VALUES,
+    conflicts=compared_conflicts,
+    objections=compared_objections,
 )
 def frechet(
     subject: Subject,
     effort: Effort,
-    images: int = 1000,
+    images: Images = 1000,
     features: Extractor = "digits-cnn",
     recipe: RecipeName = "tf",
     reference: Reference = "train",
     dtype: Dtype = "float32",
-    replicates: int = 200,
+    replicates: Replicates = 200,
     halves: bool = False,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> Iterable[Measurement]:
     """Fréchet distance of samples to real images: FID for Inception features, frechet[digits-cnn] for the classifier's.
 
@@ -111,18 +126,20 @@ def frechet(
     missing=_missing,
     recipe=(*RECIPE, "cut"),
     judged=VALUES,
+    conflicts=compared_conflicts,
+    objections=compared_objections,
 )
 def frechet_infinity(
     subject: Subject,
     effort: Effort,
-    images: int = 1000,
+    images: Images = 1000,
     features: Extractor = "digits-cnn",
     recipe: RecipeName = "tf",
     reference: Reference = "train",
     dtype: Dtype = "float32",
     cut: Literal["both", "generated"] = "both",
-    blocks: int = 15,
-    seed: int = 0,
+    blocks: Annotated[int, Range(5, 1000)] = 15,
+    seed: Seed = 0,
 ) -> Iterable[Measurement]:
     """Fréchet distance at infinitely many images, from a line over 1/n (Chong & Forsyth 2020).
 
@@ -145,18 +162,20 @@ def frechet_infinity(
     missing=_missing,
     recipe=(*RECIPE, "subset_size"),
     judged=VALUES,
+    conflicts=compared_conflicts,
+    objections=compared_objections,
 )
 def kid(
     subject: Subject,
     effort: Effort,
-    images: int = 1000,
+    images: Images = 1000,
     features: Extractor = "digits-cnn",
     recipe: RecipeName = "tf",
     reference: Reference = "train",
     dtype: Dtype = "float32",
-    subsets: int = 100,
-    subset_size: int | None = None,
-    seed: int = 0,
+    subsets: Annotated[int, Range(1, 10_000)] = 100,
+    subset_size: Annotated[int, Range(2, 100_000)] | None = None,
+    seed: Seed = 0,
 ) -> Iterable[Measurement]:
     """Kernel distance of samples to real images over seeded subsets; unbiased in n, and may fall below zero.
 
@@ -179,16 +198,18 @@ def kid(
     missing=_missing,
     recipe=(*RECIPE, "used", "neighbours"),
     judged=VALUES,
+    conflicts=compared_conflicts,
+    objections=compared_objections,
 )
 def precision_recall(
     subject: Subject,
     effort: Effort,
-    images: int = 1000,
+    images: Images = 1000,
     features: Extractor = "digits-cnn",
     recipe: RecipeName = "tf",
     reference: Reference = "train",
     dtype: Dtype = "float32",
-    neighbours: int = 3,
+    neighbours: Annotated[int, Range(1, 1000)] = 3,
 ) -> Iterable[Measurement]:
     """How many samples look real, and how much of the real images they cover, at equal numbers of both.
 
@@ -208,9 +229,10 @@ def precision_recall(
     needs=(Need.TRAINED_WEIGHTS, Need.SAMPLER),
     work=_drawn,
     facts=("sample_hash",),
+    objections=samples_objections,
 )
 def samples(
-    subject: Subject, effort: Effort, images: int = 60, columns: int = 12, scale: int = 2
+    subject: Subject, effort: Effort, images: Drawn = 60, columns: Drawn = 12, scale: Scale = 2
 ) -> Iterable[Measurement]:
     """How many samples were drawn for one picture of them: the first ones of the seed, row by row, never chosen.
 
@@ -231,14 +253,16 @@ def samples(
     missing=_missing_scores,
     recipe=("n", "fingerprint"),
     judged={**VALUES, "which": SCORED},
+    conflicts=replicates_conflicts,
+    objections=denoising_objections,
 )
 def denoising(
     subject: Subject,
     effort: Effort,
-    images: int = 100,
+    images: Images = 100,
     scores: tuple[ScoreName, ...] = ("ssim", "psnr", "perceptual[digits-cnn]"),
-    replicates: int = 200,
-    seed: int = 0,
+    replicates: Replicates = 200,
+    seed: Seed = 0,
 ) -> Iterable[Measurement]:
     """Scores of test images that are noised to the walk's first timestep and walked back, after every step.
 
@@ -261,13 +285,21 @@ def denoising(
     return denoising(subject, images=images, scores=scores, replicates=replicates, seed=seed)
 
 
-@register_metric("denoising_pictures", unit="images", better=None, kind="quality", needs=NEEDS, work=_shown)
+@register_metric(
+    "denoising_pictures",
+    unit="images",
+    better=None,
+    kind="quality",
+    needs=NEEDS,
+    work=_shown,
+    objections=pictures_objections,
+)
 def denoising_pictures(
     subject: Subject,
     effort: Effort,
-    images: int = 4,
-    frames: int = 10,
-    scale: int = 3,
+    images: Annotated[int, Range(1, 64)] = 4,
+    frames: Annotated[int, Range(2, 24)] = 10,
+    scale: Annotated[int, Range(1, 8)] = 3,
     score: ScoreName = "ssim",
 ) -> Iterable[Measurement]:
     """Pictures of the first test images on the way of `denoising`, for figures of kind `strip` or `images`.

@@ -10,12 +10,10 @@ from bench.contracts import Measurement
 from bench.data.grid import image_grid, save_png
 from bench.errors import MeasurementError, ParamError
 from bench.quality.generate import samples_of
+from bench.quality.judging import MAX_PIXELS
 from bench.quality.kernels import made_elsewhere
 from bench.quality.recipe import digest
 from bench.subject import Subject
-
-MAX_PIXELS = 2**22
-"""Of the whole picture; a page shows at most eight times as many."""
 
 
 def sample_grid(subject: Subject, *, images: int, columns: int, scale: int) -> Iterator[Measurement]:

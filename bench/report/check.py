@@ -12,12 +12,13 @@ from bench.suite.source import KeyPath, Problem, suite_error
 
 def check_report(suite: Suite) -> None:
     """Raises SuiteError naming, with file:line:column, every printed table that cannot be shown."""
-    problems = list(_problems(suite))
+    problems = list(report_problems(suite))
     if problems:
         raise suite_error(suite.source.name, problems)
 
 
-def _problems(suite: Suite) -> Iterator[Problem]:
+def report_problems(suite: Suite) -> Iterator[Problem]:
+    """The same as problems: every printed table that cannot be shown."""
     for index, figure in enumerate(suite.figures):
         yield from _published(suite, figure.published, ("figures", index, "published"))
     for index, table in enumerate(suite.tables):

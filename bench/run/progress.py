@@ -11,6 +11,7 @@ from typing import Protocol, TextIO, cast
 
 from bench.run.schedule import Visit
 from bench.store.record import Record, Status
+from bench.terminal import Unbreakable, visible
 
 
 @dataclass(frozen=True)
@@ -72,36 +73,6 @@ class QuietProgress:
         return
 
 
-class Unbreakable:
-    """A text stream whose reader may go away (`| head`, a closed terminal): then nothing is shown any more."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._broken = False
-        self.encoding = stream.encoding
-
-    def write(self, text: str) -> int:
-        if not self._broken:
-            try:
-                self._stream.write(_encodable(text, self.encoding))
-            except (OSError, ValueError):
-                self._broken = True
-        return len(text)
-
-    def flush(self) -> None:
-        if not self._broken:
-            try:
-                self._stream.flush()
-            except (OSError, ValueError):
-                self._broken = True
-
-    def isatty(self) -> bool:
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
-
-
 class PlainProgress:
     """Lines for logs and pipes: one for each cell of a stage, and in timing one for each round over all cells."""
 
@@ -142,7 +113,7 @@ class PlainProgress:
             self._write(line)
 
     def _write(self, line: str) -> None:
-        self._stream.write(f"{line}\n")
+        self._stream.write(f"{visible(line)}\n")
         self._stream.flush()
 
 
@@ -180,7 +151,7 @@ class LiveProgress:
         times = f"{duration(self._clock() - self._began)}{_left(step.left_s)}"
         line = Table.grid(padding=(0, 1))
         line.add_row(ProgressBar(step.of, step.done, width=20), Text(f"{done}  {times}", no_wrap=True))
-        now = f"{stage(step.visit)}: {step.visit.metric.name} of {step.visit.cell.id}"
+        now = visible(f"{stage(step.visit)}: {step.visit.metric.name} of {step.visit.cell.id}")
         self._live.update(Group(line, Text(now, no_wrap=True, overflow="ellipsis")), refresh=True)
 
     def ended(self, visit: Visit, records: Sequence[Record]) -> None:
@@ -188,11 +159,11 @@ class LiveProgress:
             self.note(line)
 
     def note(self, text: str) -> None:
-        self._console.print(text)
+        self._console.print(visible(text))
 
     def finish(self, summary: str) -> None:
         self._live.stop()
-        self._console.print(summary)
+        self._console.print(visible(summary))
 
 
 def progress_for(stream: TextIO, *, quiet: bool = False) -> Progress:
@@ -225,12 +196,6 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
-
-
-def _encodable(text: str, encoding: str | None) -> str:
-    """Text as a stream can show it: what its encoding lacks is written as an escape."""
-    name = encoding or "utf-8"
-    return text.encode(name, "backslashreplace").decode(name)
 
 
 def _group(visit: Visit) -> str:

@@ -34,6 +34,17 @@ _MAX_ID_TEXT = 120
 _MAX_VALUE_TEXT = 32
 
 
+@dataclass(frozen=True)
+class Expansion:
+    """What a suite makes, and everything that is wrong with it."""
+
+    cells: tuple[Cell, ...]
+    """Where something is wrong, those of the blocks that can be read."""
+    places: Mapping[str, int]
+    """Cell id -> its block in the grid."""
+    problems: tuple[Problem, ...]
+
+
 def expand(suite: Suite) -> tuple[Cell, ...]:
     """Every cell of the suite, in written order, with ids that no two cells share.
 
@@ -42,26 +53,38 @@ def expand(suite: Suite) -> tuple[Cell, ...]:
     before (`bench.registry.load_plugins`). Raises SuiteError with every mistake, each with file:line:column, and when
     there would be more than 10,000 cells, before making them.
     """
+    expansion = survey(suite)
+    if expansion.problems:
+        raise suite_error(suite.source.name, expansion.problems)
+    return expansion.cells
+
+
+def survey(suite: Suite) -> Expansion:
+    """The same without raising: every mistake, and the cells as far as they can be made."""
     source = suite.source
     problems = list(shape_problems(pieces_of(suite), source))
     metrics, wrong = _metrics(suite.metrics, ("metrics",), source)
     problems += [*wrong, *metric_problems(suite), *published_problems(suite)]
-    grid = []
+    grid: dict[int, _CheckedBlock] = {}
     for index, block in enumerate(suite.grid):
         checked, wrong = _check(block, ("grid", index), metrics, source)
-        grid.append(checked)
         problems += wrong
-    if problems:
-        raise suite_error(source.name, problems)
-    count = sum(block.count for block in grid)
+        if checked is not None:
+            grid[index] = checked
+    count = sum(block.count for block in grid.values())
     if count > MAX_CELLS:
         sentence = f"makes {count:,} cells; at most {MAX_CELLS:,} are planned; shorten an axis or split the suite"
-        raise suite_error(source.name, [source.problem(("grid",), sentence)])
-    cells = _named(suite, _united(suite, grid))
-    problems = list(factor_problems(suite, known_factors(cells)))
-    if problems:
-        raise suite_error(source.name, problems)
-    return cells
+        return Expansion((), {}, (*problems, source.problem(("grid",), sentence)))
+    for index, checked in list(grid.items()):
+        if conflicts := tuple(_conflicts(checked, source)):
+            problems += conflicts
+            del grid[index]
+    united = _united(suite, grid)
+    cells = _named(suite, [cell for cell, _ in united])
+    if len(grid) == len(suite.grid):  # otherwise some factors are not known
+        problems += factor_problems(suite, known_factors(cells))
+    places = {cell.id: index for cell, (_, index) in zip(cells, united, strict=True)}
+    return Expansion(cells, places, tuple(problems))
 
 
 def identity(cell: Cell) -> str:
@@ -84,6 +107,8 @@ class _CheckedBlock:
     parts: Mapping[str, tuple[CheckedRef, ...]]
     """Alternatives of each part, the parts in written order; `conditions` is one of them, as a nameless reference."""
     metrics: tuple[Ref, ...]
+    written: tuple[tuple[KeyPath, str, CheckedRef], ...] = ()
+    """Every reference: where it stands, and the part it is for."""
 
     @property
     def count(self) -> int:
@@ -99,22 +124,40 @@ class _CheckedBlock:
 
 def _check(
     block: Block, path: KeyPath, metrics: tuple[Ref, ...], source: Source
-) -> tuple[_CheckedBlock, tuple[Problem, ...]]:
-    """The block against the registry, and every mistake in it. metrics: the suite's, for a block without its own."""
+) -> tuple[_CheckedBlock | None, tuple[Problem, ...]]:
+    """The block against the registry, if its cells can be made, and every mistake in it.
+
+    metrics: the suite's, for a block without its own.
+    """
     parts: dict[str, list[CheckedRef]] = {}
+    refs: list[tuple[KeyPath, str, CheckedRef]] = []
+    complete = True
     problems: list[Problem] = []
     for part, here, reference in references(block, path):
         checked, wrong = check_reference(REGISTRIES[part], reference, here, source)
         problems += wrong
-        if checked is not None:
+        if checked is None:
+            complete = False
+        else:
             parts.setdefault(part, []).append(checked)
+            refs.append((here, part, checked))
     overrides = {name: value.each if isinstance(value, Each) else (value,) for name, value in block.conditions.items()}
     parts["conditions"] = [CheckedRef("", overrides, tuple(overrides))]
     written = sorted(parts, key=lambda part: source.problem((*path, part), "", at_key=True).position)
     if block.metrics is not None:
         metrics, wrong = _metrics(block.metrics, (*path, "metrics"), source)
         problems += wrong
-    return _CheckedBlock({part: tuple(parts[part]) for part in written}, metrics), tuple(problems)
+    checked_parts = {part: tuple(parts[part]) for part in written}
+    return _CheckedBlock(checked_parts, metrics, tuple(refs)) if complete else None, tuple(problems)
+
+
+def _conflicts(block: _CheckedBlock, source: Source) -> Iterator[Problem]:
+    """Arguments that are good by themselves and do not go together."""
+    for here, part, checked in block.written:
+        entry = REGISTRIES[part].get(checked.name)
+        sentences = dict.fromkeys(sentence for ref in checked.refs() for sentence in entry.conflicts(ref.params))
+        if sentences:
+            yield source.problem(here, f"{checked.name!r}: {'; '.join(sentences)}")
 
 
 def _metrics(metrics: Sequence[Ref], path: KeyPath, source: Source) -> tuple[tuple[Ref, ...], tuple[Problem, ...]]:
@@ -126,17 +169,21 @@ def _metrics(metrics: Sequence[Ref], path: KeyPath, source: Source) -> tuple[tup
         checked, wrong = check_reference(METRICS, metric, here, source)
         problems += wrong
         for ref in checked.refs() if checked is not None else ():
+            conflicts = METRICS.get(ref.name).conflicts(ref.params)
+            if conflicts:
+                problems.append(source.problem(here, f"{ref.name!r}: {'; '.join(conflicts)}"))
+                continue
             if ref in found:
                 problems.append(source.problem(here, f"the metric {ref.name!r} stands twice; remove one of them"))
             found.append(ref)
     return tuple(found), tuple(problems)
 
 
-def _united(suite: Suite, grid: Sequence[_CheckedBlock]) -> tuple[Cell, ...]:
-    """The cells of all blocks, each once, without their ids."""
+def _united(suite: Suite, grid: Mapping[int, _CheckedBlock]) -> list[tuple[Cell, int]]:
+    """The cells of all blocks, each once, without their ids, and the first block each is in."""
     conditions = suite.conditions.model_dump()
-    found: dict[str, Cell] = {}
-    for block in grid:
+    united: dict[str, tuple[Cell, int]] = {}
+    for index, block in grid.items():
         for parts in block.combinations():
             cell = Cell(
                 id="",
@@ -150,8 +197,8 @@ def _united(suite: Suite, grid: Sequence[_CheckedBlock]) -> tuple[Cell, ...]:
                 metrics=block.metrics,
                 effort=suite.effort,
             )
-            found.setdefault(identity(cell), cell)
-    return tuple(found.values())
+            united.setdefault(identity(cell), (cell, index))
+    return list(united.values())
 
 
 def _factors(parts: Mapping[str, Ref]) -> Mapping[str, Scalar]:

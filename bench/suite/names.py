@@ -110,7 +110,7 @@ def _check_values(
         here = (*path, "each", index) if isinstance(value, Each) else path
         found, sentence = fit(item, parameter.annotation)
         found = _same_type(found)
-        if sentence and isinstance(item, tuple) and not isinstance(value, Each):
+        if sentence.startswith("expected") and isinstance(item, tuple) and not isinstance(value, Each):
             sentence += "; an axis is written {each: [...]}"
         elif sentence and isinstance(item, float) and item.is_integer() and not fit(int(item), parameter.annotation)[1]:
             sentence += f"; did you mean {int(item)}?"

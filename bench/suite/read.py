@@ -24,8 +24,8 @@ from bench.suite.shape import pieces, shape_problems
 from bench.suite.source import Position, Problem, Source, suite_error
 from bench.suite.yaml12 import Located, compose, walk
 
-MAX_BYTES = 1 << 20
-"""Of a suite file: 1 MiB."""
+MAX_BYTES = 1 << 18
+"""Of a suite file: 256 KiB, which are read in a second."""
 
 BUILT_IN = "suites"
 """The package whose .yaml files are the built-in suites; its folder `published` holds printed numbers instead."""

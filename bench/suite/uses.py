@@ -14,6 +14,7 @@ from bench.suite.grammar import kind
 from bench.suite.schema import Cell, ClaimSpec, FigureSpec, Quantity, Ref, Suite, TableSpec
 from bench.suite.shape import quantities
 from bench.suite.source import KeyPath, Problem
+from bench.vocabulary import other_words
 
 FIGURE_METRICS: Mapping[str, str] = {"stages": "stages", "stage_times": "step_time"}
 """The metric that a kind of figure draws, whatever else it says."""
@@ -154,7 +155,7 @@ def listed(values: Sequence[Scalar], most: int = 20) -> str:
 
 
 def _not_measured(name: str, measured: Sequence[str]) -> str:
-    hint = did_you_mean(name, measured) or f"; expected one of {', '.join(measured)}"
+    hint = other_words("metric", name) or did_you_mean(name, measured) or f"; expected one of {', '.join(measured)}"
     return f"the metric {name!r} is not in 'metrics'{hint}"
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from bench.contracts import MetricSpec, Need
 from bench.errors import BenchError
 from bench.outlook import Work
-from bench.registry import METRICS, MODELS, SAMPLERS, check_params, metric_spec
+from bench.registry import METRICS, MODELS, SAMPLERS, filled, metric_spec
 from bench.suite.schema import Cell
 
 CHAIN = 1000
@@ -108,7 +108,7 @@ def call_timesteps(cell: Cell) -> tuple[int, ...] | None:
     entry = SAMPLERS.get(cell.sampler.name)
     if entry.outlook.calls is None:
         return None
-    return entry.outlook.calls(CHAIN, **check_params(entry, cell.sampler.params))
+    return entry.outlook.calls(CHAIN, **filled(entry, cell.sampler.params))
 
 
 def stage_calls(cell: Cell, timesteps: Sequence[int]) -> Mapping[int, int]:
@@ -116,7 +116,7 @@ def stage_calls(cell: Cell, timesteps: Sequence[int]) -> Mapping[int, int]:
     entry = MODELS.get(cell.model.name)
     if entry.outlook.stages is None:
         return {0: len(timesteps)}
-    at = entry.outlook.stages.at(**check_params(entry, cell.model.params))
+    at = entry.outlook.stages.at(**filled(entry, cell.model.params))
     return Counter(map(at, timesteps))
 
 
@@ -131,7 +131,7 @@ def _asked(cell: Cell) -> tuple[Work, list[str]]:
             if spec.kind in ("timing", "quality"):
                 silent.append(metric.name)
             continue
-        work = entry.outlook.work(cell.effort, **check_params(entry, metric.params))
+        work = entry.outlook.work(cell.effort, **filled(entry, metric.params))
         total = Work(
             samples=max(total.samples, work.samples),
             walks=total.walks + work.walks,

@@ -20,7 +20,7 @@ from bench.suite.source import KeyPath, Position, Problem, Spot
 
 MAX_DEPTH = 32
 """Lists and mappings inside each other."""
-MAX_NODES = 20_000
+MAX_NODES = 12_000
 """Keys, values, lists and mappings of one file."""
 MAX_CHARACTERS = 10_000
 """Of one value; a key may have 200."""
@@ -74,7 +74,7 @@ def compose(text: str) -> tuple[Located | None, tuple[Problem, ...]]:
     except _Stop:
         tree = None
     except yaml.MarkedYAMLError as error:
-        composer.problems.append(_syntax_problem(error))
+        composer.problems.append(_syntax_problem(error, text))
         tree = None
     except yaml.reader.ReaderError as error:
         before = text[: error.position]
@@ -216,7 +216,7 @@ def _position(event: yaml.Event) -> Position:
     return Position(mark.line + 1, mark.column + 1)
 
 
-def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
+def _syntax_problem(error: yaml.MarkedYAMLError, text: str) -> Problem:
     mark = error.problem_mark or error.context_mark
     place = Position(mark.line + 1, mark.column + 1) if mark else Position(1, 1)
     sentence = f"not valid YAML: {error.problem or error.context}"
@@ -226,4 +226,9 @@ def _syntax_problem(error: yaml.MarkedYAMLError) -> Problem:
             sentence += f" that begins in line {error.context_mark.line + 1}"
     if "'\\t'" in sentence:
         sentence += "; indent with spaces, not tabs"
+    if "got '?'" in sentence and mark is not None:
+        line = text.split("\n")[mark.line] if mark.line < text.count("\n") + 1 else ""
+        word = re.search(r"[\w.-]{1,60}$", line[: mark.column])
+        if word:
+            sentence += f"; in [...] and {{...}} a word that ends in '?' is written in quotes: \"{word[0]}?\""
     return Problem(place, (), sentence)

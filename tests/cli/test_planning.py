@@ -126,7 +126,9 @@ def test_measured_step_times_become_an_estimate_that_names_its_run(plan: Plan, t
 
 
 def test_a_plan_needs_no_torch(tmp_path: Path) -> None:
-    (tmp_path / "s.yaml").write_text(PAPER)
+    (tmp_path / "s.yaml").write_text(
+        PAPER.replace("{name: frechet, images: 100}", "{name: frechet, features: inception}")
+    )
     code = "import sys; from bench.cli import main; main(['plan', 's.yaml']); sys.exit('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
 

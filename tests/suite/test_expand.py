@@ -364,9 +364,11 @@ def test_figures_and_claims_can_only_speak_of_what_the_cells_have() -> None:
         "  - {id: c, sentence: S, value: {metric: clock}, where: {model.skip: copy}, holds: '<', than: 1}\n",
     )
 
-    assert problems[0] == (
+    assert problems == (
+        "toy.yaml:8:65: figures[0].x: no cell has the factor 'model.skp'; did you mean 'model.skip' or 'model'?",
         "toy.yaml:9:31: figures[1].kind: a figure of kind 'stage_times' draws the metric 'step_time', which 'metrics' "
-        "does not list"
+        "does not list",
+        "toy.yaml:11:70: claims[0].where.model.skip: no cell has model.skip = 'copy'; expected one of zero",
     )
 
 

@@ -246,7 +246,7 @@ def test_a_file_over_one_mebibyte_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "toy.yaml"
     path.write_bytes(b"#" * (MAX_BYTES + 1))
 
-    with pytest.raises(SuiteError, match=r"toy\.yaml:1:1: the file is larger than 1,048,576 bytes"):
+    with pytest.raises(SuiteError, match=r"toy\.yaml:1:1: the file is larger than 262,144 bytes"):
         read_suite(path)
 
 
