@@ -34,7 +34,7 @@ class ExitCode(IntEnum):
     REGRESSION = 1
     """`compare`, `check` or `gate` found a regression, or a claim failed."""
     BAD_INPUT = 2
-    """Nothing was run or compared: a suite, a checkpoint, an option, a data path or one side of a comparison is wrong."""
+    """Nothing was run or compared: a suite, a checkpoint, an option, a data path or a side is wrong."""
     SOME_FAILED = 3
     """Some cells failed, were skipped or could not be compared; the others are saved."""
     CANNOT_SAVE = 4
