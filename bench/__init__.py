@@ -24,6 +24,7 @@ from bench.version import __version__
 
 if TYPE_CHECKING:
     from bench.api import compare, load
+    from bench.models import load_checkpoint
 
 __all__ = [
     "Dataset",
@@ -40,6 +41,7 @@ __all__ = [
     "__version__",
     "compare",
     "load",
+    "load_checkpoint",
     "register_dataset",
     "register_metric",
     "register_model",
@@ -48,9 +50,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`load`, `run` and `compare` when they are first asked for, so that a plug-in's import stays light."""
+    """What a plug-in does not need, when it is first asked for, so that a plug-in's import stays light."""
     from importlib import import_module
 
+    if name == "load_checkpoint":
+        return getattr(import_module("bench.models"), name)
     if name in ("compare", "load"):
         return getattr(import_module("bench.api"), name)
     if name == "run":

@@ -5,7 +5,7 @@ functions and classes, names are followed to the definitions they stand for, thr
 inside functions alike, and each definition that is reached counts by its syntax. Comments, docstrings, layout, the
 order of definitions and whatever is not reached do not count, nor does the version of Python that reads.
 
-What is followed is our own code: this package's measuring rooms, `models`, and every module that is neither of the
+What is followed is our own code: this package's measuring rooms and models, and every module that is neither of the
 standard library nor an installed distribution (whose versions are recorded), unless a given function comes from it.
 A name that is made up while running (`getattr(module, name)`) cannot be followed: a module that is used in any other
 way than by its attributes counts whole, and so does one that calls `globals`, `eval` or `exec`.
@@ -33,13 +33,14 @@ MEASURING = (
     "bench.diffusion",
     "bench.data",
     "bench.measure",
+    "bench.models",
     "bench.quality",
     "bench.subject",
     "bench.run.perform",
     "bench.run.environment",
 )
 """The modules of this package whose code can change a number; the others decide what is measured, and show it."""
-OWN = ("bench", "models")
+OWN = ("bench",)
 """Followed although they may be installed."""
 CHARACTERS = 16
 

@@ -41,9 +41,9 @@ from bench.vocabulary import other_words
 F = TypeVar("F", bound=Callable[..., Any])
 
 CATALOGUES = (
-    "models.catalogue",
-    "models.missing_u",
-    "models.baselines",
+    "bench.models.catalogue",
+    "bench.models.missing_u",
+    "bench.models.baselines",
     "bench.data.catalogue",
     "bench.diffusion.catalogue",
     "bench.measure.catalogue",
@@ -352,6 +352,9 @@ def _load_file(plugin: str, file: Path) -> Path:
     assert spec is not None and spec.loader is not None  # a .py path always has a loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    # As for a script: what lies beside a plug-in is importable from it, also later, inside of its functions.
+    if str(file.parent) not in sys.path:
+        sys.path.insert(0, str(file.parent))
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:

@@ -15,7 +15,7 @@ __all__ = ["load_checkpoint"]
 def load_checkpoint(
     path: str | Path, model: str = "skip-unet", format: str | None = None, *, ema: bool | None = None, **params: Value
 ) -> Denoiser:
-    """A checkpoint from elsewhere as a Denoiser; see `models.checkpoints.load.load_checkpoint`."""
-    from models.checkpoints.load import load_checkpoint
+    """A checkpoint from elsewhere as a Denoiser; see `bench.models.checkpoints.load.load_checkpoint`."""
+    from bench.models.checkpoints.load import load_checkpoint
 
     return load_checkpoint(path, model, format, ema=ema, **params)

@@ -12,13 +12,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from bench.contracts import Restorer, ScheduleSpec, Weights
-from bench.outlook import ModelFacts
-from bench.registry import register_model
-from models import landmarks
-from models.checkpoints.places import missing_weights
-from models.missing_u import PAPER_B
-from models.seeded import from_seed_0
-from models.shapes import (
+from bench.models import landmarks
+from bench.models.checkpoints.places import missing_weights
+from bench.models.missing_u import PAPER_B
+from bench.models.seeded import from_seed_0
+from bench.models.shapes import (
     Channels,
     Config,
     Depth,
@@ -30,6 +28,8 @@ from models.shapes import (
     size_problems,
     sized,
 )
+from bench.outlook import ModelFacts
+from bench.registry import register_model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -168,7 +168,7 @@ def _dncnn_misfits(
 @register_model("noisy", facts=_any_facts)
 def noisy(noise_schedule: Schedule = "sigmoid") -> Restorer:
     """The noisy image as it is, x_t / sqrt(abar_t): the floor of every comparison of restorers."""
-    from models.filters import unchanged
+    from bench.models.filters import unchanged
 
     return Restorer(unchanged, ScheduleSpec(noise_schedule), UNLEARNED)
 
@@ -180,7 +180,7 @@ def bm3d(sigma: Sigma = "known", colours: Colours = "each", noise_schedule: Sche
     sigma: `known` tells it the noise that is really there; `constant-t50` always that of 50 steps of noise, which would
     explain the numbers paper B prints. colours: `each` channel by itself, as in the paper's notebook, or `joint`.
     """
-    from models.filters import bm3d_filter, image_by_image
+    from bench.models.filters import bm3d_filter, image_by_image
 
     tuned_at = None if sigma == "known" else MISTUNED_AT
     paper = "Dabov et al. 2007, Image Denoising by Sparse 3-D Transform-Domain Collaborative Filtering"
@@ -191,7 +191,7 @@ def bm3d(sigma: Sigma = "known", colours: Colours = "each", noise_schedule: Sche
 @register_model("wavelet", missing=partial(_package_missing, "pywt", "PyWavelets"), facts=_any_facts)
 def wavelet(noise_schedule: Schedule = "sigmoid") -> Restorer:
     """Wavelet shrinkage of scikit-image with BayesShrink thresholds and the true sigma; for images of any size."""
-    from models.filters import image_by_image, wavelet_filter
+    from bench.models.filters import image_by_image, wavelet_filter
 
     paper = "Chang, Yu & Vetterli 2000, Adaptive Wavelet Thresholding for Image Denoising and Compression"
     return Restorer(image_by_image(wavelet_filter()), ScheduleSpec(noise_schedule), UNLEARNED, paper=paper)
@@ -200,7 +200,7 @@ def wavelet(noise_schedule: Schedule = "sigmoid") -> Restorer:
 @register_model("non-local-means", facts=_any_facts)
 def non_local_means(noise_schedule: Schedule = "sigmoid") -> Restorer:
     """Non-local means of scikit-image, its fast version, with the true sigma; for images of any size."""
-    from models.filters import image_by_image, non_local_means_filter
+    from bench.models.filters import image_by_image, non_local_means_filter
 
     paper = "Buades, Coll & Morel 2005, A Non-Local Algorithm for Image Denoising"
     return Restorer(image_by_image(non_local_means_filter()), ScheduleSpec(noise_schedule), UNLEARNED, paper=paper)
@@ -229,7 +229,7 @@ def conv_autoencoder(
     `all-levels` of the study, nothing cut. weights: `shipped` (digits and photos as they are only), the name of a
     shipped checkpoint, `random` (may be timed, never scored), or the path of a checkpoint.
     """
-    from models.restorers import ConvAutoencoder
+    from bench.models.restorers import ConvAutoencoder
 
     shape = sized(AUTOENCODER_SHAPES[config], None, width, channels, image_size)
     name = _autoencoder_name(trained, shape, noise_schedule)
@@ -260,7 +260,7 @@ def dncnn(
     64 (669,312 parameters). trained: as for conv-autoencoder, except that at `one-level` the input is cut when tested
     and not when trained, as in the notebook. depth: layers. weights: as for conv-autoencoder.
     """
-    from models.restorers import DnCNN
+    from bench.models.restorers import DnCNN
 
     shape = sized(DNCNN_SHAPES[config], depth, width, channels, image_size)
     name = _dncnn_name(trained, shape, noise_schedule)
@@ -272,7 +272,7 @@ def _load(
     build: Callable[[], nn.Module], shape: Shape, weights: str, shipped: str | None, noise_schedule: Schedule
 ) -> Restorer:
     """Build the network from seed 0 and give it its weights."""
-    from models.checkpoints.shipped import load_weights
+    from bench.models.checkpoints.shipped import load_weights
 
     network = from_seed_0(build)
     image_shape = (shape.channels, shape.image_size, shape.image_size)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from bench.contracts import Denoiser, Prediction, Range, ScheduleSpec
 from bench.errors import ParamError
+from bench.models import landmarks
+from bench.models.checkpoints.places import missing_weights
+from bench.models.seeded import from_seed_0
+from bench.models.skip_schedule import skip_boundaries
 from bench.outlook import ModelFacts, Stages
 from bench.registry import register_model
-from models import landmarks
-from models.checkpoints.places import missing_weights
-from models.seeded import from_seed_0
-from models.skip_schedule import skip_boundaries
 
 if TYPE_CHECKING:
-    from models.unet import UNetSizes
+    from bench.models.unet import UNetSizes
 
 Config = Literal["digits", "cifar10"]
 SkipType = Literal["zero", "duplicate", "interpolate", "interpolate-coded"]
@@ -81,8 +81,8 @@ def ddpm_unet(config: Config = "digits", weights: str = "shipped") -> Denoiser:
     weights: `shipped` (digits only), the name of a shipped checkpoint or of a download (`ddpm-cifar10`), `random` (may
     be timed, never scored), or the path of a checkpoint, from here or from the data root.
     """
-    from models.checkpoints.shipped import load_weights
-    from models.unet import UNet
+    from bench.models.checkpoints.shipped import load_weights
+    from bench.models.unet import UNet
 
     sizes = unet_sizes(config)
     network = from_seed_0(lambda: UNet(sizes))
@@ -110,8 +110,8 @@ def skip_unet(
     download (`ddpm-cifar10`), `random`, or the path of a checkpoint of the plain U-Net's layout, from here or from the
     data root.
     """
-    from models.checkpoints.shipped import load_weights
-    from models.skip_unet import SkipUNet
+    from bench.models.checkpoints.shipped import load_weights
+    from bench.models.skip_unet import SkipUNet
 
     if skip_exponent < 0:
         raise ParamError(f"skip_exponent must be at least 0, got {skip_exponent}")
@@ -133,7 +133,7 @@ def skip_unet(
 
 def unet_sizes(config: Config) -> UNetSizes:
     """The two published shapes of the DDPM U-Net here: the paper's own, and one for 16x16 digits."""
-    from models.unet import UNetSizes
+    from bench.models.unet import UNetSizes
 
     if config == "cifar10":
         return UNetSizes()

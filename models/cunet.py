@@ -3,8 +3,8 @@
 Every block of the U is a dynamic block: its output is the position x(1) of x'' = f(x, x', t, t~), started from the
 incoming features x(0) = X0 at the velocity x'(0) = g(X0). The diffusion timestep t scales and shifts the inside of f,
 norms are group norms, f has a residual connection, and resolution changes by strided convolutions. The published code
-computes another network, `models.cunet_released`. Where the description leaves a choice, the choice made here is named
-in models/missing_u.md.
+computes another network, `bench.models.cunet_released`. Where the description leaves a choice, the choice made here is
+named in models/missing_u.md.
 
 Shape legend: B images, C channels, H x W pixels, E width of the time embedding, t~ the time of the ODE in [0, 1].
 """
@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import ParamError
-from models.attention import FullAttention
-from models.image_size import check_image_size
-from models.ode import OdeBlock, OdeSolver
-from models.time_embedding import TimeMlp
+from bench.models.attention import FullAttention
+from bench.models.image_size import check_image_size
+from bench.models.ode import OdeBlock, OdeSolver
+from bench.models.time_embedding import TimeMlp
 
 Attention = Literal["two", "five", "none"]
 """two: after the deepest blocks above the bottom, on both sides. five: also at the bottom and at the second level."""

@@ -2,7 +2,7 @@
 
 Described as a second-order ODE network conditioned on the timestep, it computes something else: every block integrates
 the first-order dx/dt~ = x + F(x) in one rk4 step, F is convolution and softplus after instance norms, and no timestep
-reaches it, so the output is the same at every t. `models.cunet` is the network that the text describes. The
+reaches it, so the output is the same at every t. `bench.models.cunet` is the network that the text describes. The
 differences, each with the test that pins it, are listed in models/missing_u.md.
 
 Module names spell the state-dict keys of the public checkpoints (`odeblock_down1.odefunc.conv1.weight`). At 3x64x64:
@@ -22,10 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import ParamError
-from models.attention import FullAttention
-from models.image_size import check_image_size
-from models.instance_norm import normalise
-from models.ode import OdeBlock, OdeSolver
+from bench.models.attention import FullAttention
+from bench.models.image_size import check_image_size
+from bench.models.instance_norm import normalise
+from bench.models.ode import OdeBlock, OdeSolver
 
 Attention = Literal["two", "five", "none"]
 """two: after the deepest encoder and the first decoder block. five: also at the bottom and at the second level."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bench.errors import Unsupported
-from models.baselines import INSTALL
+from bench.models.baselines import INSTALL
 
 Image = NDArray[np.float64]
 Filter = Callable[[Image, float], Image]

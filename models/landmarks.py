@@ -11,15 +11,15 @@ from itertools import islice
 from pathlib import Path
 
 from bench.errors import BadCheckpoint, MissingWeights
+from bench.models.checkpoints.contents import Contents, check_contents
+from bench.models.checkpoints.formats import WrongLayout, select
+from bench.models.checkpoints.kinds import kind_of
+from bench.models.checkpoints.places import find_weights
+from bench.models.checkpoints.safetensors_file import safetensors_contents
+from bench.models.checkpoints.source import Source, open_source
+from bench.models.checkpoints.torch_file import legacy_contents, torch_contents
+from bench.models.shapes import Shape
 from bench.passport import passport_path, read_passport
-from models.checkpoints.contents import Contents, check_contents
-from models.checkpoints.formats import WrongLayout, select
-from models.checkpoints.kinds import kind_of
-from models.checkpoints.places import find_weights
-from models.checkpoints.safetensors_file import safetensors_contents
-from models.checkpoints.source import Source, open_source
-from models.checkpoints.torch_file import legacy_contents, torch_contents
-from models.shapes import Shape
 
 Landmarks = Mapping[str, tuple[int, ...] | None]
 """A name of the network's state dict -> its shape; None: the network has no such tensor."""

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import ParamError
-from models.attention import FullAttention, LinearAttention
-from models.image_size import check_image_size
-from models.time_embedding import TimeMlp
+from bench.models.attention import FullAttention, LinearAttention
+from bench.models.image_size import check_image_size
+from bench.models.time_embedding import TimeMlp
 
 NORM_GROUPS = 8
 

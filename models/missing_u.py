@@ -10,12 +10,10 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.contracts import Denoiser, Prediction, ScheduleSpec
-from bench.outlook import ModelFacts
-from bench.registry import register_model
-from models import landmarks
-from models.checkpoints.places import missing_weights
-from models.seeded import from_seed_0
-from models.shapes import (
+from bench.models import landmarks
+from bench.models.checkpoints.places import missing_weights
+from bench.models.seeded import from_seed_0
+from bench.models.shapes import (
     Channels,
     Config,
     Depth,
@@ -29,6 +27,8 @@ from models.shapes import (
     size_problems,
     sized,
 )
+from bench.outlook import ModelFacts
+from bench.registry import register_model
 
 if TYPE_CHECKING:
     from torch import nn
@@ -207,7 +207,7 @@ def lucid_unet(
     it was trained with; paper B's code uses v and sigmoid. weights: `shipped` (digits and photos as they are only),
     the name of a shipped checkpoint, `random` (may be timed, never scored), or the path of a checkpoint.
     """
-    from models.lucid_unet import LucidSizes, LucidUNet
+    from bench.models.lucid_unet import LucidSizes, LucidUNet
 
     shape = sized(LUCID_SHAPES[config], depth, width, channels, image_size)
     sizes = LucidSizes(shape.image_size, shape.channels, shape.width, shape.depth)
@@ -249,8 +249,8 @@ def cunet_released(
     adaptive solver treat the batch as one, so that each image depends on the others. depth (levels), width (half the
     channels at full resolution), channels, image_size, prediction, noise_schedule and weights as for lucid-unet.
     """
-    from models.cunet_released import ReleasedCUNet, ReleasedSizes
-    from models.ode import OdeSolver
+    from bench.models.cunet_released import ReleasedCUNet, ReleasedSizes
+    from bench.models.ode import OdeSolver
 
     shape = sized(CUNET_SHAPES[config], depth, width, channels, image_size)
     sizes = ReleasedSizes(shape.image_size, shape.channels, shape.width, shape.depth, attention, norm, blocks)
@@ -292,8 +292,8 @@ def cunet(
     that each image depends on the others. width: channels of x at full resolution, a multiple of 8. depth (levels),
     channels, image_size, prediction, noise_schedule and weights as for lucid-unet.
     """
-    from models.cunet import CUNet, CUNetSizes
-    from models.ode import OdeSolver
+    from bench.models.cunet import CUNet, CUNetSizes
+    from bench.models.ode import OdeSolver
 
     shape = sized(CUNET_SHAPES[config], depth, width, channels, image_size)
     sizes = CUNetSizes(shape.image_size, shape.channels, shape.width, shape.depth, attention, residual)
@@ -316,7 +316,7 @@ def _load(
     noise_schedule: Schedule,
 ) -> Denoiser:
     """Build the network from seed 0, give it its weights, and say everything the walk must know."""
-    from models.checkpoints.shipped import load_weights
+    from bench.models.checkpoints.shipped import load_weights
 
     network = from_seed_0(build)
     image_shape = (shape.channels, shape.image_size, shape.image_size)

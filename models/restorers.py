@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from models.image_size import check_image_size
+from bench.models.image_size import check_image_size
 
 AUTOENCODER_HALVINGS = 4
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from bench.contracts import Range
-from models.image_size import SizeError, check_image_size
+from bench.models.image_size import SizeError, check_image_size
 
 Depth = Annotated[int, Range(1, 64)]
 Width = Annotated[int, Range(1, 2048)]

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.errors import ParamError
-from models.skip_schedule import skip_table
-from models.unet import UNet, UNetSizes
+from bench.models.skip_schedule import skip_table
+from bench.models.unet import UNet, UNetSizes
 
 Skip = Literal["zero", "duplicate", "interpolate", "interpolate-coded"]
 

@@ -260,7 +260,7 @@ def _number(text: str) -> bool:
 
 def published_papers() -> tuple[str, ...]:
     """Names of the papers whose tables ship with the project."""
-    folder = files("suites") / "published"
+    folder = files("bench.suites") / "published"
     return tuple(sorted(Path(each.name).stem for each in folder.iterdir() if each.name.endswith(".yaml")))
 
 
@@ -272,7 +272,7 @@ def read_published(paper: str) -> Published:
         raise UnknownName(
             f"no published tables called {paper!r}{did_you_mean(paper, known)} (known: {', '.join(known)})"
         )
-    return parse_published((files("suites") / "published" / f"{paper}.yaml").read_text("utf-8"), f"{paper}.yaml")
+    return parse_published((files("bench.suites") / "published" / f"{paper}.yaml").read_text("utf-8"), f"{paper}.yaml")
 
 
 def parse_published(text: str, name: str) -> Published:

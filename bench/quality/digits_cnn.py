@@ -224,7 +224,7 @@ def write_digits_cnn(
 
 def shipped_weights() -> Path:
     """Where the weights lie in a clone or an installation."""
-    spec = importlib.util.find_spec("models")
+    spec = importlib.util.find_spec("bench.models")
     if spec is None or not spec.submodule_search_locations:
         raise MissingWeights(f"{NAME}: the package `models`, which carries its weights, is not installed")
     return Path(spec.submodule_search_locations[0]) / "weights" / f"{NAME}.safetensors"

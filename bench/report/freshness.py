@@ -13,7 +13,7 @@ from bench.registry import CATALOGUES
 from bench.store.files import RECORDS_FILE
 
 BENCH = Path(__file__).parents[1]
-PRINTED = Path(str(files("suites") / "published"))
+PRINTED = Path(str(files("bench.suites") / "published"))
 PAGE = ("bench.report.page", "bench.report.html", "bench.report.markdown")
 
 
@@ -57,5 +57,5 @@ def page_sources() -> frozenset[Path]:
 def _sources() -> Iterator[Path]:
     """Every file of this package, the code of the models that ship with it, and the tables that papers printed."""
     yield from (path for path in BENCH.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
-    yield from Path(str(files("models"))).rglob("*.py")
+    yield from Path(str(files("bench.models"))).rglob("*.py")
     yield from PRINTED.glob("*.yaml")

@@ -71,7 +71,7 @@ def top_keys(text: str) -> frozenset[str]:
 def recipe_text(path: str | Path) -> tuple[str, str]:
     """The name to show and the text of a recipe; a bare name means a shipped one. Raises SuiteError."""
     path = Path(path)
-    shipped = files("models") / "recipes"
+    shipped = files("bench.models") / "recipes"
     try:
         if path.is_file():
             return str(path), path.read_text(encoding="utf-8")

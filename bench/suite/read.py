@@ -27,7 +27,7 @@ from bench.suite.yaml12 import Located, compose, walk
 MAX_BYTES = 1 << 18
 """Of a suite file: 256 KiB, which are read in a second."""
 
-BUILT_IN = "suites"
+BUILT_IN = "bench.suites"
 """The package whose .yaml files are the built-in suites; its folder `published` holds printed numbers instead."""
 
 

@@ -115,14 +115,14 @@ def published_problems(suite: Suite) -> Iterator[Problem]:
 
 def published_papers() -> tuple[str, ...]:
     """The stems of the files in suites/published."""
-    folder = files("suites").joinpath("published")
+    folder = files("bench.suites").joinpath("published")
     return tuple(sorted(each.name.removesuffix(".yaml") for each in folder.iterdir() if each.name.endswith(".yaml")))
 
 
 @cache
 def published_tables(paper: str) -> tuple[str, ...]:
     """The ids of the tables a published paper has."""
-    text = files("suites").joinpath("published", f"{paper}.yaml").read_text("utf-8")
+    text = files("bench.suites").joinpath("published", f"{paper}.yaml").read_text("utf-8")
     return tuple(str(table["id"]) for table in yaml.safe_load(text).get("tables", ()))
 
 

@@ -80,7 +80,7 @@ def build_data(recipe: Recipe, split: str | None = None) -> Dataset:
 
 def default_folder() -> Path:
     """Where shipped weights lie, in a clone or an installation."""
-    return Path(str(files("models") / "weights"))
+    return Path(str(files("bench.models") / "weights"))
 
 
 def draw_gallery(recipe: Recipe, weights: Path) -> Path:

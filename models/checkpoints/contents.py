@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bench.contracts import Scalar
 from bench.errors import quoted
-from models.checkpoints.source import Source
+from bench.models.checkpoints.source import Source
 
 ITEM_BYTES = {
     "float64": 8,

@@ -1,7 +1,7 @@
 """diffusers' UNet2DModel folders: a config.json that says which network it is, and one file of numbers.
 
-Read without diffusers. Everything in the config that changes the output and that `models.unet` does not vary must have
-the one value it stands for; a folder that asks for anything else is another network and is refused by name.
+Read without diffusers. Everything in the config that changes the output and that `bench.models.unet` does not vary must
+have the one value it stands for; a folder that asks for anything else is another network and is refused by name.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from safetensors.torch import save
 
 from bench.errors import BadCheckpoint, MissingWeights, ParamError, printable, quoted
 from bench.files import write_whole
-from models.checkpoints.diffusers_names import diffusers_name, is_attention_weight
-from models.checkpoints.hub_cache import link_target
-from models.checkpoints.json_file import read_json
-from models.checkpoints.source import refusal
-from models.unet import UNet, UNetSizes
+from bench.models.checkpoints.diffusers_names import diffusers_name, is_attention_weight
+from bench.models.checkpoints.hub_cache import link_target
+from bench.models.checkpoints.json_file import read_json
+from bench.models.checkpoints.source import refusal
+from bench.models.unet import UNet, UNetSizes
 
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model"

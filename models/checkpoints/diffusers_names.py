@@ -1,4 +1,4 @@
-"""The keys of diffusers' UNet2DModel, and those of `models.unet` for the same tensors. Plain text, no torch.
+"""The keys of diffusers' UNet2DModel, and those of `bench.models.unet` for the same tensors. Plain text, no torch.
 
 The network's own key is the long-lived one; diffusers renamed its attention layers once (query, key, value, proj_attn
 became to_q, to_k, to_v, to_out.0), so files with either spelling exist.

@@ -21,8 +21,8 @@ from typing import Any, Literal
 
 from bench.contracts import Prediction, ScheduleSpec
 from bench.errors import quoted
-from models.checkpoints.json_file import read_json
-from models.checkpoints.source import refusal
+from bench.models.checkpoints.json_file import read_json
+from bench.models.checkpoints.source import refusal
 
 MAX_TIMESTEPS = 100_000
 

@@ -15,6 +15,14 @@ from torch import Tensor, nn
 
 from bench.contracts import Prediction, Value, Weights
 from bench.errors import MissingWeights, SaveError, printable, quoted
+from bench.models.checkpoints.contents import Contents
+from bench.models.checkpoints.diffusers_folder import CONFIG, WEIGHTS, find_folder, read_index
+from bench.models.checkpoints.diffusers_names import is_attention_weight
+from bench.models.checkpoints.diffusers_process import Process, read_process
+from bench.models.checkpoints.formats import Format, Selection, WrongLayout, drift_note, select, variant_note
+from bench.models.checkpoints.probe import measure_probe
+from bench.models.checkpoints.safe_load import Checkpoint, Shards, open_checkpoint, peek_contents, shard_files
+from bench.models.checkpoints.source import refusal
 from bench.passport import (
     PASSPORT_SCHEMA,
     GoldenProbe,
@@ -24,14 +32,6 @@ from bench.passport import (
     read_passport,
     write_passport,
 )
-from models.checkpoints.contents import Contents
-from models.checkpoints.diffusers_folder import CONFIG, WEIGHTS, find_folder, read_index
-from models.checkpoints.diffusers_names import is_attention_weight
-from models.checkpoints.diffusers_process import Process, read_process
-from models.checkpoints.formats import Format, Selection, WrongLayout, drift_note, select, variant_note
-from models.checkpoints.probe import measure_probe
-from models.checkpoints.safe_load import Checkpoint, Shards, open_checkpoint, peek_contents, shard_files
-from models.checkpoints.source import refusal
 
 DIFFERENCES_NAMED = 5
 WEIGHT_DTYPES = ("float32", "float16", "bfloat16", "float64")

@@ -1,7 +1,7 @@
 """Which layout a checkpoint has, told from its names alone, and which of its tensors a network wants.
 
 native      the network's own state-dict keys, behind any prefix.
-ddim        the keys of ermongroup/ddim and pesser/pytorch_diffusion, which are also those of `models.unet`.
+ddim        the keys of ermongroup/ddim and pesser/pytorch_diffusion, which are also those of `bench.models.unet`.
 paper-a     what Giladi et al.'s code saves: a list of state dict (`module.` prefix), optimiser, epoch, step and, unless
             it was switched off, the moving average (no prefix).
 diffusers   UNet2DModel, current or early attention names, behind any prefix.
@@ -17,9 +17,9 @@ from typing import Literal, get_args
 
 from bench.contracts import Scalar
 from bench.errors import ParamError, did_you_mean, quoted
-from models.checkpoints.contents import Contents, StoredTensor
-from models.checkpoints.diffusers_names import network_names
-from models.checkpoints.state_dicts import (
+from bench.models.checkpoints.contents import Contents, StoredTensor
+from bench.models.checkpoints.diffusers_names import network_names
+from bench.models.checkpoints.state_dicts import (
     StateDict,
     common_prefix,
     count_matches,

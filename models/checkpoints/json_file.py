@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models.checkpoints.source import open_source
+from bench.models.checkpoints.source import open_source
 
 MAX_JSON_BYTES = 1 << 20
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from models.checkpoints.source import Source
+from bench.models.checkpoints.source import Source
 
 Kind = Literal["safetensors", "torch", "torch-legacy"]
 """safetensors; the zip archive that torch.save writes since 1.6; the row of pickles it wrote before."""

@@ -14,15 +14,15 @@ from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from bench.contracts import Denoiser, Restorer, Value
 from bench.errors import MissingWeights, ParamError, printable, quoted
+from bench.models.checkpoints.fill import Files, Wanted, check_room, fill, find_files, shapes_of
+from bench.models.checkpoints.formats import check_format
+from bench.models.checkpoints.probe import check_probe, measure_probe
+from bench.models.checkpoints.safe_load import peek_contents
+from bench.models.checkpoints.source import refusal
+from bench.models.checkpoints.unet_family import UNETS, WholeUNet, build_unet, check_config, wanted_unet
+from bench.models.unet import UNet
 from bench.passport import Passport, read_passport
 from bench.registry import MODELS, check_params, load_builtins
-from models.checkpoints.fill import Files, Wanted, check_room, fill, find_files, shapes_of
-from models.checkpoints.formats import check_format
-from models.checkpoints.probe import check_probe, measure_probe
-from models.checkpoints.safe_load import peek_contents
-from models.checkpoints.source import refusal
-from models.checkpoints.unet_family import UNETS, WholeUNet, build_unet, check_config, wanted_unet
-from models.unet import UNet
 
 MAX_PROBED_IMAGE = 1 << 20
 """Numbers in an image that a passport may have a network called with."""

@@ -94,7 +94,7 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def _package() -> Path:
-    return Path(str(package_files("models")))
+    return Path(str(package_files("bench.models")))
 
 
 def _shipped(name: str) -> Found:

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from bench.errors import quoted
-from models.checkpoints.contents import ITEM_BYTES, Contents, StoredTensor, check_contents
-from models.checkpoints.kinds import kind_of
-from models.checkpoints.safetensors_file import safetensors_contents
-from models.checkpoints.source import Source, open_source, refusal
-from models.checkpoints.torch_file import legacy_contents, torch_contents
+from bench.models.checkpoints.contents import ITEM_BYTES, Contents, StoredTensor, check_contents
+from bench.models.checkpoints.kinds import kind_of
+from bench.models.checkpoints.safetensors_file import safetensors_contents
+from bench.models.checkpoints.source import Source, open_source, refusal
+from bench.models.checkpoints.torch_file import legacy_contents, torch_contents
 
 READERS = {"safetensors": safetensors_contents, "torch": torch_contents, "torch-legacy": legacy_contents}
 DTYPES = {name: getattr(torch, name) for name in ITEM_BYTES}

@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 from bench.errors import quoted
-from models.checkpoints.contents import (
+from bench.models.checkpoints.contents import (
     ITEM_BYTES,
     MAX_DIMENSIONS,
     MAX_EXTENT,
@@ -19,7 +19,7 @@ from models.checkpoints.contents import (
     Contents,
     StoredTensor,
 )
-from models.checkpoints.source import Source
+from bench.models.checkpoints.source import Source
 
 MAX_HEADER_BYTES = 16 << 20
 DTYPES = {

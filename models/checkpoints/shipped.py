@@ -7,11 +7,11 @@ from pathlib import Path
 from torch import nn
 
 from bench.contracts import Prediction, ScheduleSpec, Weights
-from models.checkpoints.fill import Wanted, fill, find_files
-from models.checkpoints.places import find_weights
-from models.checkpoints.source import refusal
-from models.checkpoints.unet_family import WholeUNet, check_config, wanted_unet
-from models.unet import UNet
+from bench.models.checkpoints.fill import Wanted, fill, find_files
+from bench.models.checkpoints.places import find_weights
+from bench.models.checkpoints.source import refusal
+from bench.models.checkpoints.unet_family import WholeUNet, check_config, wanted_unet
+from bench.models.unet import UNet
 
 FROM_SUITE = (ScheduleSpec(), Prediction.EPSILON)
 """What a U-Net named in a suite is walked with; the only networks here that a diffusers folder can fill."""
@@ -44,7 +44,7 @@ def load_weights(
         raise refusal(
             found.path,
             "the network was trained with another noise schedule or prediction than the model has; load it with "
-            "models.load_checkpoint from a plug-in",
+            "bench.load_checkpoint from a plug-in",
         )
     if isinstance(network, UNet):
         check_config(files, network)

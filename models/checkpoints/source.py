@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadCheckpoint, MissingWeights, printable
-from models.checkpoints.hub_cache import link_target
+from bench.models.checkpoints.hub_cache import link_target
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Hash

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.errors import quoted
-from models.checkpoints.contents import StoredTensor
+from bench.models.checkpoints.contents import StoredTensor
 
 MAX_PARTS = 16
 """Dots looked behind in a name; wrappers of wrappers have five."""

@@ -1,8 +1,8 @@
 """The table of contents of what torch.save writes: a zip archive since torch 1.6, a row of pickles before.
 
-Neither `torch.load` nor the unpickler is used: the pickle inside is read as data (`models.checkpoints.pickled`), the
-archive must be exactly what torch writes (members stored, not compressed; unique; CRC right), and a tensor is a place
-in the file. So a checkpoint of unknown origin costs no child process and cannot run anything.
+Neither `torch.load` nor the unpickler is used: the pickle inside is read as data (`bench.models.checkpoints.pickled`),
+the archive must be exactly what torch writes (members stored, not compressed; unique; CRC right), and a tensor is a
+place in the file. So a checkpoint of unknown origin costs no child process and cannot run anything.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.contracts import Scalar
 from bench.errors import quoted
-from models.checkpoints.contents import (
+from bench.models.checkpoints.contents import (
     ITEM_BYTES,
     MAX_DIMENSIONS,
     MAX_EXTENT,
@@ -26,8 +26,8 @@ from models.checkpoints.contents import (
     Contents,
     StoredTensor,
 )
-from models.checkpoints.pickled import Global, NotPlain, read_plain
-from models.checkpoints.source import Source
+from bench.models.checkpoints.pickled import Global, NotPlain, read_plain
+from bench.models.checkpoints.source import Source
 
 MAX_PICKLE_BYTES = 64 << 20
 MAX_DIRECTORY_BYTES = 16 << 20

@@ -14,15 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from bench.contracts import Denoiser, Prediction, Value
+from bench.models.catalogue import Config, SkipType, unet_sizes
+from bench.models.checkpoints.diffusers_folder import read_sizes
+from bench.models.checkpoints.fill import Files, Wanted, check_promise, shapes_of
+from bench.models.checkpoints.formats import Format
+from bench.models.checkpoints.safe_load import peek_contents
+from bench.models.checkpoints.source import refusal
+from bench.models.skip_unet import SkipUNet
+from bench.models.unet import UNet, UNetSizes
 from bench.registry import MODELS
-from models.catalogue import Config, SkipType, unet_sizes
-from models.checkpoints.diffusers_folder import read_sizes
-from models.checkpoints.fill import Files, Wanted, check_promise, shapes_of
-from models.checkpoints.formats import Format
-from models.checkpoints.safe_load import peek_contents
-from models.checkpoints.source import refusal
-from models.skip_unet import SkipUNet
-from models.unet import UNet, UNetSizes
 
 PLAIN = "ddpm-unet"
 MAX_PROBE_BYTES = 256 << 20

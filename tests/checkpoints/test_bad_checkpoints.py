@@ -29,10 +29,10 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from bench.errors import BadCheckpoint, UserError
+from bench.models.checkpoints.pickled import Global, NotPlain, read_plain
+from bench.models.checkpoints.safe_load import open_checkpoint, read_tensors
+from bench.models.checkpoints.shipped import load_weights
 from bench.passport import passport_path
-from models.checkpoints.pickled import Global, NotPlain, read_plain
-from models.checkpoints.safe_load import open_checkpoint, read_tensors
-from models.checkpoints.shipped import load_weights
 
 Case = Callable[[Path], Path]
 """Given a folder, makes a bad file in it and returns its path."""

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from bench.contracts import Denoiser, Prediction, ScheduleSpec
 from bench.errors import BadCheckpoint, MissingWeights, ParamError, SaveError
+from bench.models import load_checkpoint
+from bench.models.checkpoints.diffusers_folder import CONFIG, WEIGHTS, export_diffusers
+from bench.models.checkpoints.diffusers_names import EARLY_ATTENTION, diffusers_name
+from bench.models.checkpoints.shipped import load_weights
+from bench.models.unet import UNet, UNetSizes
 from bench.passport import read_passport
-from models import load_checkpoint
-from models.checkpoints.diffusers_folder import CONFIG, WEIGHTS, export_diffusers
-from models.checkpoints.diffusers_names import EARLY_ATTENTION, diffusers_name
-from models.checkpoints.shipped import load_weights
-from models.unet import UNet, UNetSizes
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

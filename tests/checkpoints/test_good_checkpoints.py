@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from bench.errors import BadCheckpoint, ParamError, UnknownName
+from bench.models import load_checkpoint
+from bench.models.catalogue import unet_sizes
+from bench.models.checkpoints.contents import Contents, StoredTensor
+from bench.models.checkpoints.formats import WrongLayout, detect_format, drift_note, select
+from bench.models.checkpoints.safe_load import read_tensors
+from bench.models.checkpoints.shipped import load_weights
+from bench.models.unet import UNet, UNetSizes
 from bench.passport import read_passport
-from models import load_checkpoint
-from models.catalogue import unet_sizes
-from models.checkpoints.contents import Contents, StoredTensor
-from models.checkpoints.formats import WrongLayout, detect_format, drift_note, select
-from models.checkpoints.safe_load import read_tensors
-from models.checkpoints.shipped import load_weights
-from models.unet import UNet, UNetSizes
 
 State = dict[str, Tensor]
 
@@ -235,7 +235,7 @@ def test_one_bad_number_is_found_wherever_it_stands(tmp_path: Path, place: int, 
 def test_importing_models_imports_no_torch() -> None:
     import subprocess
 
-    code = "import sys, models; models.load_checkpoint; sys.exit('torch' in sys.modules)"
+    code = "import sys, bench.models; bench.models.load_checkpoint; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -386,7 +386,7 @@ def test_the_drift_between_library_versions_is_named(tmp_path: Path) -> None:
 
 
 def released_cunet(**sizes: str) -> nn.Module:
-    module = pytest.importorskip("models.cunet_released")
+    module = pytest.importorskip("bench.models.cunet_released")
     network: nn.Module = module.ReleasedCUNet(module.ReleasedSizes(image_size=16, width=4, depth=4, **sizes))
     return network
 

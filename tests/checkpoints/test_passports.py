@@ -15,14 +15,14 @@ from bench.contracts import Prediction
 from bench.diffusion.noise import image_noise
 from bench.errors import BadCheckpoint, MissingWeights
 from bench.files import file_hash
+from bench.models import load_checkpoint
+from bench.models.catalogue import unet_sizes
+from bench.models.checkpoints import places
+from bench.models.checkpoints.load import verify_probe
+from bench.models.checkpoints.probe import measure_probe, probe_input
+from bench.models.checkpoints.shipped import load_weights
+from bench.models.unet import UNet
 from bench.passport import keys_fingerprint, passport_path, read_passport, write_passport
-from models import load_checkpoint
-from models.catalogue import unet_sizes
-from models.checkpoints import places
-from models.checkpoints.load import verify_probe
-from models.checkpoints.probe import measure_probe, probe_input
-from models.checkpoints.shipped import load_weights
-from models.unet import UNet
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_a_passport_that_cannot_be_written_is_kept_in_memory(
 
     path = tmp_path / "found.pt"
     torch.save(state, path)
-    monkeypatch.setattr("models.checkpoints.fill.write_passport", refuse)  # root may write anywhere, so fake it
+    monkeypatch.setattr("bench.models.checkpoints.fill.write_passport", refuse)  # root may write anywhere, so fake it
 
     denoiser = load_checkpoint(path)
 

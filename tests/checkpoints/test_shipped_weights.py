@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bench.errors import BadCheckpoint, MissingWeights
+from bench.models.checkpoints.shipped import load_weights
 from bench.passport import read_passport
-from models.checkpoints.shipped import load_weights
 
 
 def saved(folder: Path, **tensors: torch.Tensor) -> Path:

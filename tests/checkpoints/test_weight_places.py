@@ -10,8 +10,8 @@ import pytest
 
 from bench.downloads import fetched_path
 from bench.errors import MissingWeights
-from models.checkpoints import places
-from models.checkpoints.places import find_weights, missing_weights
+from bench.models.checkpoints import places
+from bench.models.checkpoints.places import find_weights, missing_weights
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_a_name_that_no_file_can_have_is_a_sentence(root: Path) -> None:
 
 def test_looking_needs_no_torch() -> None:
     code = (
-        "import sys, models.checkpoints.places as places; places.find_weights('digits-ddpm-unet', None);"
+        "import sys, bench.models.checkpoints.places as places; places.find_weights('digits-ddpm-unet', None);"
         "sys.exit('torch' in sys.modules)"
     )
 

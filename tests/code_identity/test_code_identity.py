@@ -349,7 +349,7 @@ def test_identities_are_the_same_with_and_without_torch() -> None:
         command = [sys.executable, "-c", before + code]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
 
-    light, heavy = child(""), child("import torch, bench.quality.metrics, models.cunet;")
+    light, heavy = child(""), child("import torch, bench.quality.metrics, bench.models.cunet;")
 
     assert (light[1], heavy[1]) == ("False", "True")
     assert light[0] == heavy[0]

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from bench.contracts import Measurement
 from bench.measure.counters import count_dispatched
 from bench.measure.macs import CONVENTIONS, CounterName, count_macs, macs
+from bench.models.skip_unet import SkipUNet
+from bench.models.unet import UNetSizes
 from bench.subject import Subject
-from models.skip_unet import SkipUNet
-from models.unet import UNetSizes
 
 ALL: tuple[CounterName, ...] = ("dispatch", "fvcore", "thop-like")
 X = torch.ones(1, 4, 8, 8)

@@ -109,7 +109,7 @@ def test_thop_gives_the_same(name: str) -> None:
 
 
 def test_thop_gives_the_same_for_the_ddpm_unet() -> None:
-    from models.unet import UNet, UNetSizes
+    from bench.models.unet import UNet, UNetSizes
 
     network = UNet(UNetSizes(image_size=16, in_channels=1, base_channels=32)).eval()
     x = torch.ones(1, 1, 16, 16)
@@ -121,8 +121,8 @@ def test_thop_gives_the_same_for_the_ddpm_unet() -> None:
 
 
 def test_thop_gives_the_same_for_a_stage_of_a_skipping_network() -> None:
-    from models.skip_unet import SkipUNet
-    from models.unet import UNetSizes
+    from bench.models.skip_unet import SkipUNet
+    from bench.models.unet import UNetSizes
 
     network = SkipUNet(UNetSizes(image_size=16, in_channels=1, base_channels=32), "interpolate", 2.0).eval()
     x, t = torch.ones(1, 1, 16, 16), torch.tensor([300])

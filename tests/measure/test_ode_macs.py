@@ -13,8 +13,8 @@ from torchdiffeq._impl import misc
 from bench.measure.evaluations import ode_use
 from bench.measure.macs import count_macs
 from bench.measure.ode_macs import OdeCounter, count_inside_solvers, ode_macs
+from bench.models.cunet_released import ReleasedCUNet, ReleasedSizes
 from bench.subject import Subject
-from models.cunet_released import ReleasedCUNet, ReleasedSizes
 
 X = torch.zeros(1, 1, 4, 4)
 T = torch.zeros(1, dtype=torch.int64)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from bench.measure.parameters import ParameterCount, count_parameters, parameters, weight_bytes
+from bench.models.unet import UNet, UNetSizes
 from bench.subject import Subject
-from models.unet import UNet, UNetSizes
 
 
 def test_parameters_buffers_and_bytes_are_counted_apart() -> None:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from bench.errors import MeasurementError
 from bench.measure.stages import StageUse, stage_uses, stages
+from bench.models.skip_schedule import skip_table
 from bench.subject import Subject
-from models.skip_schedule import skip_table
 
 
 def network(x: Tensor, t: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ from bench.data.digits import load_digits
 from bench.diffusion.restoring import as_denoiser
 from bench.diffusion.schedule import build_schedule
 from bench.errors import MissingWeights, Unsupported
+from bench.models import filters
+from bench.models.restorers import ConvAutoencoder, DnCNN
 from bench.registry import MODELS, check_params, load_builtins
-from models import filters
-from models.restorers import ConvAutoencoder, DnCNN
 
 NAMES = ("noisy", "bm3d", "wavelet", "non-local-means", "dncnn", "conv-autoencoder")
 
@@ -140,7 +140,7 @@ def test_paper_versions_have_the_notebooks_parameters(name: str, count: int) -> 
 def test_each_configuration_and_training_asks_for_a_checkpoint_of_its_own(
     name: str, params: dict[str, Any], checkpoint: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from models.checkpoints import shipped
+    from bench.models.checkpoints import shipped
 
     def record(network: nn.Module, weights: str, *, shipped: str | None, **_: object) -> Any:
         raise MissingWeights(f"asked for {shipped}")

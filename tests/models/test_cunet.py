@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from bench.errors import ParamError
 from bench.measure.module_counter import count_modules
-from models.cunet import Acceleration, CUNet, CUNetSizes, DynamicBlock
-from models.ode import OdeSolver
+from bench.models.cunet import Acceleration, CUNet, CUNetSizes, DynamicBlock
+from bench.models.ode import OdeSolver
 
 TINY = CUNetSizes(image_size=16, channels=1, width=8, depth=3)
 SHALLOW = CUNetSizes(image_size=8, channels=1, width=8, depth=2, attention="none")

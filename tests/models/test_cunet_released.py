@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from bench.errors import ParamError
 from bench.measure.module_counter import count_modules
-from models.cunet_released import ReleasedCUNet, ReleasedField, ReleasedSizes, time_table
-from models.instance_norm import normalise
-from models.ode import OdeBlock, OdeSolver
+from bench.models.cunet_released import ReleasedCUNet, ReleasedField, ReleasedSizes, time_table
+from bench.models.instance_norm import normalise
+from bench.models.ode import OdeBlock, OdeSolver
 
 TINY = ReleasedSizes(image_size=16, channels=1, width=4, depth=3)
 NOW = torch.tensor([0])

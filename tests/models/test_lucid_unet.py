@@ -11,8 +11,8 @@ from torch import Tensor
 
 from bench.errors import ParamError
 from bench.measure.module_counter import count_modules
-from models.lucid_unet import LucidSizes, LucidUNet
-from models.time_embedding import Sinusoid
+from bench.models.lucid_unet import LucidSizes, LucidUNet
+from bench.models.time_embedding import Sinusoid
 
 TINY = LucidSizes(image_size=16, channels=1, width=8, depth=3)
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from bench.contracts import Denoiser, Prediction, ScheduleSpec, Weights
 from bench.errors import MissingWeights, ParamError
+from bench.models import cunet, cunet_released, missing_u, ode
 from bench.registry import MODELS, check_params
-from models import cunet, cunet_released, missing_u, ode
 
 NAMES = ("lucid-unet", "cunet", "cunet-released")
 
@@ -29,7 +29,7 @@ def parameters(denoiser: Denoiser) -> int:
 
 
 def test_naming_them_does_not_import_torch() -> None:
-    code = "import models.missing_u, sys; raise SystemExit('torch' in sys.modules)"
+    code = "import bench.models.missing_u, sys; raise SystemExit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -145,7 +145,7 @@ def test_sizes_without_shipped_weights_say_so(name: str) -> None:
 def test_each_variant_asks_for_a_checkpoint_of_its_own(
     name: str, params: dict[str, str | int | bool], checkpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from models.checkpoints import shipped
+    from bench.models.checkpoints import shipped
 
     asked: list[str | None] = []
 

@@ -10,7 +10,7 @@ import torchdiffeq
 from torch import Tensor, nn
 
 from bench.errors import NonFiniteOutput, ParamError
-from models.ode import ADAPTIVE, SOLVERS, TABLEAUS, OdeBlock, OdeSolver, solve_fixed, solve_with_torchdiffeq
+from bench.models.ode import ADAPTIVE, SOLVERS, TABLEAUS, OdeBlock, OdeSolver, solve_fixed, solve_with_torchdiffeq
 
 FIXED = tuple(TABLEAUS)
 

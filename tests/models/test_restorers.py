@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.restorers import ConvAutoencoder, DnCNN
+from bench.models.restorers import ConvAutoencoder, DnCNN
 
 
 def images(channels: int, side: int) -> Tensor:

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from bench.errors import ParamError
 from bench.measure.macs import count_macs
-from models.skip_schedule import num_skipped_levels, skip_boundaries, skip_table
-from models.skip_unet import Skip, SkipUNet
-from models.unet import UNet, UNetSizes
+from bench.models.skip_schedule import num_skipped_levels, skip_boundaries, skip_table
+from bench.models.skip_unet import Skip, SkipUNet
+from bench.models.unet import UNet, UNetSizes
 
 TINY = UNetSizes(image_size=16, in_channels=1, base_channels=8, norm_groups=4, dropout=0.0)
 SKIPS: tuple[Skip, ...] = ("zero", "duplicate", "interpolate", "interpolate-coded")

@@ -73,8 +73,8 @@ def test_five_percent_between_two_networks_is_five_percent_in_turns(tmp_path: Pa
 
 def test_repeating_one_input_is_no_faster_than_new_ones(tmp_path: Path) -> None:
     """Nothing between the clock and the network remembers an input."""
-    from models.catalogue import unet_sizes
-    from models.unet import UNet
+    from bench.models.catalogue import unet_sizes
+    from bench.models.unet import UNet
 
     torch.manual_seed(0)
     network: nn.Module = UNet(unet_sizes("digits")).eval()

@@ -22,7 +22,7 @@ import torchdiffeq
 from torch import Tensor
 from torch._inductor import config as inductor
 
-from models.cunet_released import ReleasedCUNet, ReleasedSizes
+from bench.models.cunet_released import ReleasedCUNet, ReleasedSizes
 
 ROUNDS = {1: 21, 8: 11}
 HEADS, HEAD_CHANNELS = 4, 32

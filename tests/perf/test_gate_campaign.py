@@ -57,8 +57,8 @@ class Spinning(nn.Module):
 
 @register_model("gated-unet")
 def gated_unet(size: str = "digits") -> Denoiser:
-    from models.catalogue import unet_sizes
-    from models.unet import UNet
+    from bench.models.catalogue import unet_sizes
+    from bench.models.unet import UNet
 
     torch.manual_seed(0)
     network = Spinning(UNet(unet_sizes(size)))

@@ -108,8 +108,8 @@ def test_noise_costs_little_a_number(benchmark: Any, shape: tuple[int, int, int]
 
 def test_a_walk_spends_its_time_in_the_network(benchmark: Any, tmp_path: Path) -> None:
     """The digits network at batch 8: the share of a timed walk that is not the network's own."""
-    from models.catalogue import unet_sizes
-    from models.unet import UNet
+    from bench.models.catalogue import unet_sizes
+    from bench.models.unet import UNet
 
     torch.manual_seed(0)
     network = Timed(UNet(unet_sizes("digits")))

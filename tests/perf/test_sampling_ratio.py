@@ -19,10 +19,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.models.unet import UNet
 from bench.registry import load_builtins
 from bench.subject import Subject, Workspace, build_subject
 from bench.suite.schema import Cell, Conditions, Effort, Ref
-from models.unet import UNet
 
 pytestmark = [
     pytest.mark.perf,
@@ -117,7 +117,7 @@ def diffusers_walk(network: UNet, x_T: Tensor, steps: int, folder: Path) -> Call
     """DDIMPipeline with our weights, started from our x_T, its progress bar off."""
     from diffusers import DDIMPipeline, DDIMScheduler, UNet2DModel
 
-    from models.checkpoints.diffusers_folder import export_diffusers
+    from bench.models.checkpoints.diffusers_folder import export_diffusers
 
     scheduler = DDIMScheduler(
         num_train_timesteps=1000, beta_start=1e-4, beta_end=0.02, beta_schedule="linear",

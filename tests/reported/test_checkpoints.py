@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from bench.contracts import Denoiser
 from bench.errors import BadCheckpoint, MissingWeights, UserError
+from bench.models import load_checkpoint
+from bench.models.catalogue import unet_sizes
+from bench.models.checkpoints.load import verify_probe
+from bench.models.unet import UNet
 from bench.passport import passport_path, read_passport
-from models import load_checkpoint
-from models.catalogue import unet_sizes
-from models.checkpoints.load import verify_probe
-from models.unet import UNet
 
 State = dict[str, Tensor]
 
@@ -278,8 +278,8 @@ def test_containers_around_the_state_dict_are_opened(tmp_path: Path, raw: State,
 
 
 def test_a_diffusers_state_behind_a_prefix_is_read(tmp_path: Path, raw: State) -> None:
-    from models.checkpoints.diffusers_folder import export_diffusers
-    from models.checkpoints.safe_load import read_tensors
+    from bench.models.checkpoints.diffusers_folder import export_diffusers
+    from bench.models.checkpoints.safe_load import read_tensors
 
     network = UNet(unet_sizes("digits"))
     network.load_state_dict(raw)
@@ -574,11 +574,12 @@ def test_a_missing_file_is_said_to_be_missing(tmp_path: Path) -> None:
 
 def test_every_denoiser_is_known_in_a_fresh_python(tmp_path: Path) -> None:
     code = """
-import models
+import bench
+import bench.models
 from pathlib import Path
-weights = Path(models.__file__).parent / "weights"
+weights = Path(bench.models.__file__).parent / "weights"
 for name in ("lucid-unet", "cunet", "cunet-released"):
-    print(models.load_checkpoint(weights / f"digits-{name}.safetensors", model=name).weights.source)
+    print(bench.load_checkpoint(weights / f"digits-{name}.safetensors", model=name).weights.source)
 """
 
     run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, check=False)
@@ -588,8 +589,8 @@ for name in ("lucid-unet", "cunet", "cunet-released"):
 
 
 def test_a_file_of_very_many_sets_is_refused_at_once(tmp_path: Path) -> None:
-    from models.checkpoints.contents import Contents, StoredTensor
-    from models.checkpoints.formats import WrongLayout, select
+    from bench.models.checkpoints.contents import Contents, StoredTensor
+    from bench.models.checkpoints.formats import WrongLayout, select
 
     tensor = StoredTensor("float32", (2,), 0)
     names = [f"{number}.{key}" for number in range(30_000) for key in ("weight", "bias")]

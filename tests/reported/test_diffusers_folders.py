@@ -19,11 +19,11 @@ from bench.diffusion.parameterization import to_x0_eps
 from bench.diffusion.samplers import build_ddim
 from bench.diffusion.schedule import build_schedule
 from bench.errors import BadCheckpoint, MissingWeights
-from models import load_checkpoint
-from models.checkpoints.diffusers_folder import export_diffusers
-from models.checkpoints.diffusers_process import CLASSES, PROCESS, WALK, read_process
-from models.checkpoints.shipped import load_weights
-from models.unet import UNet, UNetSizes
+from bench.models import load_checkpoint
+from bench.models.checkpoints.diffusers_folder import export_diffusers
+from bench.models.checkpoints.diffusers_process import CLASSES, PROCESS, WALK, read_process
+from bench.models.checkpoints.shipped import load_weights
+from bench.models.unet import UNet, UNetSizes
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -231,7 +231,7 @@ def test_what_only_steps_back_through_the_process_is_the_samplers_and_noted(tmp_
 
 
 def test_the_tables_of_keys_do_not_overlap() -> None:
-    from models.checkpoints.diffusers_process import OFF
+    from bench.models.checkpoints.diffusers_process import OFF
 
     assert not PROCESS & WALK and not (PROCESS | WALK) & OFF.keys()
 

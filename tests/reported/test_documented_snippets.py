@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from models.catalogue import unet_sizes
-from models.unet import UNet
+from bench.models.catalogue import unet_sizes
+from bench.models.unet import UNet
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
@@ -70,7 +70,7 @@ def test_a_snippet_runs_as_it_stands(tmp_path: Path, name: str) -> None:
 
 def test_every_model_that_the_documentation_names_is_known_to_load_checkpoint(tmp_path: Path) -> None:
     code = """
-from models import load_checkpoint
+from bench.models import load_checkpoint
 from bench.errors import UserError
 for name in NAMES:
     try:
@@ -90,10 +90,10 @@ for name in NAMES:
 
 def test_the_calls_named_in_prose_exist(tmp_path: Path) -> None:
     code = """
-import bench, bench.api, models.checkpoints.load, models.checkpoints.diffusers_folder, models.checkpoints.shipped
+import bench, bench.api
+from bench.models.checkpoints import diffusers_folder, load, shipped
 print(callable(bench.run), callable(bench.load), callable(bench.compare))
-print(callable(models.checkpoints.load.verify_probe), callable(models.checkpoints.diffusers_folder.export_diffusers))
-print(callable(models.checkpoints.shipped.load_weights))
+print(callable(load.verify_probe), callable(diffusers_folder.export_diffusers), callable(shipped.load_weights))
 """
 
     answer = run(tmp_path, "-c", code)

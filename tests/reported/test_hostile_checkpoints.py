@@ -19,13 +19,13 @@ import torch
 from safetensors.torch import load_file
 
 from bench.errors import BenchError
+from bench.models import load_checkpoint
+from bench.models.catalogue import unet_sizes
+from bench.models.checkpoints.diffusers_folder import export_diffusers
+from bench.models.checkpoints.diffusers_process import CLASSES, OFF, PROCESS, WALK
+from bench.models.checkpoints.load import verify_probe
+from bench.models.unet import UNet
 from bench.passport import passport_path
-from models import load_checkpoint
-from models.catalogue import unet_sizes
-from models.checkpoints.diffusers_folder import export_diffusers
-from models.checkpoints.diffusers_process import CLASSES, OFF, PROCESS, WALK
-from models.checkpoints.load import verify_probe
-from models.unet import UNet
 
 pytestmark = [
     pytest.mark.slow,

@@ -25,9 +25,9 @@ from bench.measure.catalogue import weight_bytes as weight_bytes_metric
 from bench.measure.counters import FORMULAS
 from bench.measure.evaluations import ode_use
 from bench.measure.inspect import inspect_denoiser
+from bench.models.ode import ADAPTIVE, SOLVERS, OdeBlock, OdeSolver
 from bench.subject import Subject, Workspace
 from bench.suite.schema import Conditions, Effort
-from models.ode import ADAPTIVE, SOLVERS, OdeBlock, OdeSolver
 
 SHAPE = (1, 4, 4)
 SPEC = ScheduleSpec(num_train_timesteps=4, beta_start=0.1, beta_end=0.3)

@@ -17,6 +17,8 @@ from bench.cli import main
 from bench.cli.planning import outlook
 from bench.contracts import Restorer
 from bench.errors import BenchError, ExitCode, SuiteError, Unsupported, UserError
+from bench.models.checkpoints.places import shipped_names, shipped_path
+from bench.models.skip_schedule import num_skipped_levels, skip_boundaries
 from bench.outlook import ModelFacts, Pictures
 from bench.quality import catalogue, judging
 from bench.quality.score_names import SCORE_NAMES, ScoreName
@@ -36,8 +38,6 @@ from bench.report.check import report_problems
 from bench.suite.expand import expand, survey
 from bench.suite.fits import fit_problems
 from bench.suite.read import builtin_suites, builtin_text, parse_suite, read_suite
-from models.checkpoints.places import shipped_names, shipped_path
-from models.skip_schedule import num_skipped_levels, skip_boundaries
 
 HEAD = """\
 schema: 1
@@ -423,9 +423,9 @@ def test_the_landmarks_of_a_network_are_its_own_tensors_and_no_other_s(params: d
 
 
 def _header(path: Path) -> dict[str, object]:
-    from models.checkpoints.contents import check_contents
-    from models.checkpoints.safetensors_file import safetensors_contents
-    from models.checkpoints.source import open_source
+    from bench.models.checkpoints.contents import check_contents
+    from bench.models.checkpoints.safetensors_file import safetensors_contents
+    from bench.models.checkpoints.source import open_source
 
     with open_source(path) as source:
         return dict(check_contents(source, safetensors_contents(source)).tensors)

@@ -16,6 +16,7 @@ from bench.diffusion.restoring import sigma_of
 from bench.diffusion.schedule import build_schedule
 from bench.errors import ParamError, SuiteError
 from bench.files import file_hash
+from bench.models.checkpoints.load import verify_probe
 from bench.passport import read_passport
 from bench.registry import load_builtins
 from bench.suite.schema import Ref
@@ -26,7 +27,6 @@ from bench.train.reading import parse_recipe, read_recipe
 from bench.train.recipe import ObjectiveSpec, Recipe, SchemeSpec, TrainSpec
 from bench.train.schemes import draw_batch
 from bench.train.state import recipe_fingerprint
-from models.checkpoints.load import verify_probe
 
 SPEC = ScheduleSpec("sigmoid")
 RECIPES = Path(__file__).parents[2] / "models" / "recipes"

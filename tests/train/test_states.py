@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import torch
 
-import bench.data.catalogue  # noqa: F401 - registers the data set
-import models.catalogue  # noqa: F401 - registers the model
+import bench.data.catalogue
+import bench.models.catalogue  # noqa: F401 - registers the model
 from bench.cli import main
 from bench.errors import BadCheckpoint, ExitCode, SaveError
 from bench.files import file_hash

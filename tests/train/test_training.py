@@ -9,17 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import bench.data.catalogue  # noqa: F401 - registers the data set
-import models.catalogue  # noqa: F401 - registers the model
+import bench.data.catalogue
+import bench.models.catalogue  # noqa: F401 - registers the model
 from bench.errors import BadCheckpoint, ParamError
 from bench.files import file_hash
+from bench.models.skip_schedule import skip_table
 from bench.passport import read_passport
 from bench.suite.schema import Ref
 from bench.train.command import build_data, build_model, run_recipe
 from bench.train.loop import Progress, ema_decay, learning_rate, train
 from bench.train.recipe import OptimizerSpec, Recipe, SchemeSpec, TrainSpec
 from bench.train.schemes import constant_intervals, draw_batch
-from models.skip_schedule import skip_table
 
 
 def recipe(depths: str = "uniform", steps: int = 6, save_every: int = 2, seed: int = 0) -> Recipe:
