@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from functools import lru_cache
 from importlib.machinery import ModuleSpec
@@ -15,6 +16,8 @@ from bench.errors import MissingData
 
 Split = Literal["train", "test", "all"]
 
+MOST_ENTRIES: Final = 20_000
+"""Of a folder of images that a plan counts: a path may name a whole disk."""
 MNIST_FOLDERS: Final = ("mnist", "MNIST/raw", ".")
 MNIST_PARTS: Final = {"train": ("train",), "test": ("t10k",), "all": ("train", "t10k")}
 
@@ -108,6 +111,29 @@ def folder_path(path: str) -> Path:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise MissingData(f"{shown_name(path)}: cannot be looked for: {reason}; correct the path") from error
     raise MissingData(f"{shown_name(found)}: no such folder or archive; put the images there, or correct the path")
+
+
+def count_images(folder: Path, most: int = MOST_ENTRIES) -> int | None:
+    """Image files below a folder; None for no folder, for links to folders, and for more entries than a plan lists.
+
+    Raises OSError when one cannot be listed.
+    """
+    from bench.data.archives import has_image_name
+
+    if not folder.is_dir():
+        return None
+    waiting, count, seen = [folder], 0, 0
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                seen += 1
+                if seen > most or (entry.is_symlink() and entry.is_dir()):
+                    return None
+                if entry.is_dir():
+                    waiting.append(Path(entry.path))
+                elif has_image_name(Path(entry.path).relative_to(folder).as_posix()):
+                    count += 1
+    return count
 
 
 def first_existing(name: str, root: Path, candidates: tuple[str, ...], put: str) -> Path:

@@ -16,6 +16,7 @@ import torch
 from bench.cli import main
 from bench.cli.planning import outlook
 from bench.contracts import Restorer
+from bench.data.places import count_images
 from bench.errors import BenchError, ExitCode, SuiteError, Unsupported, UserError
 from bench.models.checkpoints.places import shipped_names, shipped_path
 from bench.models.skip_schedule import num_skipped_levels, skip_boundaries
@@ -671,3 +672,27 @@ def test_a_device_that_is_not_here_is_missing_and_no_mistake(
 
     assert plan(text(conditions="{device: cuda}")) == (ExitCode.OK, "")
     assert ["no NVIDIA driver is loaded" in lack.sentence for lack in lacks] == [True]
+
+
+@pytest.mark.parametrize(("entries", "links", "count"), [(3, False, 3), (12, False, None), (3, True, None)])
+def test_a_folder_is_counted_only_where_that_is_quick_and_sure(
+    entries: int, links: bool, count: int | None, tmp_path: Path
+) -> None:
+    (tmp_path / "f" / "deep").mkdir(parents=True)
+    for index in range(entries):
+        (tmp_path / "f" / "deep" / f"{index}.png").write_bytes(b"")
+    (tmp_path / "f" / "notes.txt").write_text("no image")
+    if links:
+        (tmp_path / "f" / "link").symlink_to(tmp_path)
+
+    assert count_images(tmp_path / "f", most=10) == count
+
+
+def test_a_suite_may_name_the_whole_disk(plan: Callable[..., tuple[int, str]]) -> None:
+    data = "{name: folder, path: /, image_size: 16, channels: 1}"
+    begin = time.perf_counter()
+
+    code, _ = plan(text(DIGITS.replace("digits", data), "[{name: denoising, images: 50}]"))
+
+    assert code == ExitCode.OK
+    assert time.perf_counter() - begin < 20
