@@ -242,7 +242,8 @@ def _train(verbs: Verbs) -> None:
 
 def _fid(verbs: Verbs) -> None:
     verb = _verb(verbs, "fid", "print the Fréchet distance between two sets of images")
-    verb.add_argument("images", type=_path, metavar="A", help="a folder, zip or tar of images, or .npz statistics")
+    sides = "a folder, zip or tar of images, a sample file, or statistics"
+    verb.add_argument("images", type=_path, metavar="A", help=sides)
     verb.add_argument("reference", type=_path, metavar="B", help="the same, of the images to compare with")
     verb.add_argument(
         "--recipe", default="tf", metavar="NAME", help="tf (pytorch-fid's), tf1, clean, paper-a, paper-b, ..."

@@ -119,11 +119,11 @@ def folder(
     resize: Literal["center_crop", "squash", "none"] = "center_crop",
     split: Split = "all",
 ) -> Dataset:
-    """Every image in a folder, zip or tar, in sorted order; CelebA and LSUN are read this way.
+    """Every image in a folder, zip, tar or sample file, in sorted order; CelebA and LSUN are read this way.
 
-    path: absolute, or relative to the working folder or to the data root. split: "train" and "test" read the
-    subfolder of that name only. resize: to a square of image_size by cutting out the middle or by squashing; "none"
-    refuses images of another size.
+    path: absolute, or relative to the working folder or to the data root; docs/metrics.md says which files are
+    pictures and how their pixels are read. split: "train" and "test" read the subfolder of that name only. resize: to
+    a square of image_size by cutting out the middle or by squashing; "none" refuses images of another size.
     """
     from bench.data.folder import load_folder
 

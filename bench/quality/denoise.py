@@ -26,6 +26,8 @@ LEAST_IMAGES = 2
 """The step of each half of the images is chosen on the other half."""
 DIGITS = 7
 """Significant digits that are stored; scores are computed in single precision or little better."""
+MOST_PSNR = 120.0
+PSNR_IS_CUT = "PSNR is at most 120 dB here: that of pictures which are equal would be infinite"
 TRAINED_ON_THEM = "these are training images: a model that remembers them scores too well"
 
 
@@ -46,7 +48,9 @@ class _Report:
         at: dict[str, Scalar] = {"score": score, "iterate": iterate, "which": which, "statistic": "value", **more}
         at |= {"n": self.images, "fingerprint": self.fingerprint(score)}
         stored = tuple(float(f"{float(value):.{DIGITS}g}") for value in values)
-        return Measurement(METRIC, "1", stored, at, nfe=self.nfe, artifact=self.artifact, warnings=self.warnings)
+        cut = score == "psnr" and not which.endswith("step") and max(stored, default=0.0) >= MOST_PSNR
+        warnings = (*self.warnings, PSNR_IS_CUT) if cut else self.warnings
+        return Measurement(METRIC, "1", stored, at, nfe=self.nfe, artifact=self.artifact, warnings=warnings)
 
     def axis(self, which: str, values: Iterable[int]) -> Measurement:
         """What the curves are drawn against."""

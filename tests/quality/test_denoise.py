@@ -95,6 +95,32 @@ def test_each_step_scores_the_rescaled_iterate_and_the_predicted_clean_image(toy
     )
 
 
+class Oracle(nn.Module):
+    """Gives the clean picture that its input was made of."""
+
+    def __init__(self, clean: Tensor) -> None:
+        super().__init__()
+        self.clean = clean
+
+    def forward(self, x_t: Tensor, t: Tensor) -> Tensor:
+        nearest = (x_t[:, None] - self.clean[None]).flatten(2).square().sum(dim=2).argmin(dim=1)
+        return self.clean[nearest]
+
+
+def test_a_psnr_at_its_limit_says_so(toy_subject: Build) -> None:
+    subject = toy_subject()
+    perfect = walking(subject, Oracle(subject.data[0:6]))  # type: ignore[index]
+    note = "PSNR is at most 120 dB here: that of pictures which are equal would be infinite"
+
+    equal, unequal = measured(perfect, scores=("psnr",)), measured(walking(subject), scores=("psnr",))
+
+    assert equal["psnr", "pred_x0", "final", "value"].values == (120.0,) * 6
+    assert note in equal["psnr", "pred_x0", "final", "value"].warnings
+    assert note not in equal["psnr", "x_t", "noisy", "value"].warnings
+    assert note not in equal["psnr", "pred_x0", "best_step", "value"].warnings
+    assert not any(note in each.warnings for each in unequal.values())
+
+
 def test_after_the_last_step_iterate_and_prediction_are_one_picture(toy_subject: Build) -> None:
     found = curves_of(walking(toy_subject()), 4, ("ssim",))
 
