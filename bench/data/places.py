@@ -10,7 +10,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Final, Literal
 
-from bench.data.names import shown_name
+from bench.data.names import has_image_name, shown_name
 from bench.downloads import ROOT_VARIABLE, by_hand, data_root
 from bench.errors import MissingData
 
@@ -118,8 +118,6 @@ def count_images(folder: Path, most: int = MOST_ENTRIES) -> int | None:
 
     Raises OSError when one cannot be listed.
     """
-    from bench.data.archives import has_image_name
-
     if not folder.is_dir():
         return None
     waiting, count, seen = [folder], 0, 0
