@@ -8,19 +8,22 @@ made against them do not compare with published ones.
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.archives import check_size, tar_members
+from bench.data.archives import MAX_FILE_BYTES, check_size, tar_members, whereabouts
 from bench.data.folder import FileImages, file_images, names_of
 from bench.data.images import ArrayImages, fingerprint
+from bench.data.names import shown_name
 from bench.data.places import Split, cifar10_place
 from bench.data.sources import open_source
 from bench.downloads import data_root
 from bench.errors import BadData, MissingData
+from bench.files import read_regular
 
 SIDE: Final = 32
 CLASSES: Final = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -73,11 +76,11 @@ def _binary(path: Path, split: Split) -> ArrayImages:
 def _from_folder(folder: Path, names: tuple[str, ...]) -> tuple[list[bytes], tuple[Path, ...]]:
     paths = tuple(folder / name for name in names)
     try:
-        return [path.read_bytes() for path in paths], paths
+        return [read_regular(path, MAX_FILE_BYTES) for path in paths], paths
     except FileNotFoundError as error:
-        raise MissingData(f"{error.filename}: not there; unpack cifar-10-binary.tar.gz again") from error
+        raise MissingData(f"{shown_name(error.filename)}: not there; unpack cifar-10-binary.tar.gz again") from error
     except OSError as error:
-        raise BadData(f"{error.filename}: cannot be read: {error.strerror}") from error
+        raise BadData(f"{whereabouts(folder)}: cannot be read: {error.strerror}") from error
 
 
 def _from_tar(path: Path, names: tuple[str, ...]) -> tuple[list[bytes], tuple[Path, ...]]:
@@ -97,7 +100,7 @@ def _from_tar(path: Path, names: tuple[str, ...]) -> tuple[list[bytes], tuple[Pa
 def _images(path: Path, split: Split) -> FileImages:
     """Images in train/<class>/ and test/<class>/; the class is the folder's name."""
     source = open_source(path)
-    names = tuple(sorted(names_of(source, split), key=lambda name: hashlib.sha256(name.encode()).digest()))
+    names = tuple(sorted(names_of(source, split), key=lambda name: hashlib.sha256(os.fsencode(name)).digest()))
     labels = _labels(path, names, split)
     kinds = sorted({PurePosixPath(name).suffix.lower() for name in names})
     if len(kinds) > 1:
@@ -110,7 +113,7 @@ def _labels(path: Path, names: tuple[str, ...], split: Split) -> npt.NDArray[np.
     folders = [PurePosixPath(name).parent.name for name in names]
     unknown = next((name for name, folder in zip(names, folders, strict=True) if folder not in CLASSES), None)
     if unknown is not None:
-        raise BadData(f"{path}: {unknown} is in no class folder; expected {', '.join(CLASSES)}")
+        raise BadData(f"{whereabouts(path, unknown)} is in no class folder; expected {', '.join(CLASSES)}")
     labels = np.array([CLASSES.index(folder) for folder in folders], dtype=np.int64)
     for label, count in enumerate(np.bincount(labels, minlength=len(CLASSES)).tolist()):
         if count != PER_CLASS[split]:

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import BadData
+from bench.files import open_regular
 
 UNSIGNED_BYTES: Final = 0x08
-MAX_BYTES: Final = 2**30
+MAX_BYTES: Final = 2**28
 """A file that says it is larger than this is refused before anything is allocated."""
 
 
@@ -26,7 +27,7 @@ def read_idx(path: Path, dimensions: int) -> npt.NDArray[np.uint8]:
     """
     try:
         # gzip checks its own sum only at the end, which asking for one byte too many reaches
-        with cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb") as file:
+        with open_regular(path) as raw, cast(BinaryIO, gzip.open(raw)) if path.suffix == ".gz" else raw as file:
             shape = _shape(file.read(4 + 4 * dimensions), dimensions, path)
             size = math.prod(shape)
             content = file.read(size + 1)

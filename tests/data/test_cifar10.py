@@ -200,3 +200,13 @@ def test_the_real_archive_is_complete_and_looks_like_cifar10() -> None:
     assert pixels.mean(dim=(0, 2, 3)).tolist() == pytest.approx([0.494, 0.485, 0.450], abs=0.01)
     assert pixels.std(dim=(0, 2, 3)).tolist() == pytest.approx([0.247, 0.243, 0.262], abs=0.01)
     assert len(set(data.labels[:100].tolist())) == 10
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_pipe_or_device_among_the_batches_is_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    make(folder / "test_batch.bin")
+
+    with pytest.raises(BadData, match="expected a regular file"):
+        load_cifar10("test", str(tmp_path))

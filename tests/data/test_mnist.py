@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -194,3 +195,14 @@ def test_the_real_test_images_are_the_known_ones() -> None:
     assert pixels.mean().item() == pytest.approx(0.1325, abs=5e-5)
     assert pixels.std().item() == pytest.approx(0.3105, abs=5e-5)
     assert data.fingerprint == "mnist/test:2312db560bcd03e3"
+
+
+@pytest.mark.parametrize("name", ["x-idx3-ubyte", "x-idx3-ubyte.gz"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_pipe_or_device_is_refused_and_never_waited_for(
+    tmp_path: Path, name: str, make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / name)
+
+    with pytest.raises(BadData, match="expected a regular file"):
+        read_idx(tmp_path / name, 3)
