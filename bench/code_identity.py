@@ -83,6 +83,12 @@ def code_identity(roots: Iterable[Definition]) -> str:
     return sha256("\n".join([f"format {FORMAT}", *lines]).encode("utf-8", "surrogatepass")).hexdigest()[:CHARACTERS]
 
 
+def reached_definitions(roots: Iterable[Definition]) -> frozenset[Definition]:
+    """Everything of ours that the given definitions can run, name by name."""
+    reach = _Reach(roots)
+    return frozenset(Definition(module, name) for module, names in reach.names for name in names.split())
+
+
 def imported_files(modules: Iterable[str], *, also_inside_functions: bool) -> frozenset[Path]:
     """The source files of modules of ours and of all modules of ours that importing them imports, or running them may.
 
@@ -192,6 +198,7 @@ class _Reach:
 
     def __init__(self, roots: Iterable[Definition]) -> None:
         self.lines: set[str] = set()
+        self.names: set[tuple[str, str]] = set()
         self._units: set[int] = set()
         self._sources: dict[str, _Source] = {}
         self._resolved: set[tuple[str, str, tuple[str, ...]]] = set()
@@ -262,6 +269,7 @@ class _Reach:
             return
         self._units.add(id(unit))
         self.lines.add(f"code {source.name} {unit.name} {unit.digest}")
+        self.names.add((source.name, unit.name))
         self._classes_register = self._classes_register or unit.registers_subclasses
         for use in unit.uses:
             if use.target is not None:
