@@ -12,15 +12,10 @@ ROOT = Path(__file__).parents[2]
 ELSEWHERE = frozenset(
     {
         "bench/files.py",
-        "bench/data/remembered.py",
         "bench/gate/process.py",  # a log in a temporary folder of its own
         "bench/gate/setting.py",  # the same folder
         "bench/gate/trees.py",  # the same folder
         "bench/measure/process_memory.py",  # a switch of the kernel
-        "bench/quality/denoise.py",
-        "bench/quality/metrics.py",
-        "bench/quality/moments.py",
-        "bench/quality/stages.py",
         "bench/report/ci.py",  # the job summary, which the environment names and which is appended to
         "bench/run/process.py",  # a log that must not be there yet
     }
