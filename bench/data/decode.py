@@ -73,14 +73,14 @@ def decode(
     channels: 1 turns colour into grey (ITU-R 601 luma), 3 repeats grey. resize: "center_crop" takes the largest
     square in the middle and scales it to image_size, "squash" scales both sides to it whatever their ratio; both use
     Pillow's bicubic filter, which averages when it shrinks. "none" takes the image as it is.
-    Raises BadData as `read_picture` does, and, with "none", when it is not image_size x image_size.
+    Raises BadData as `convert_picture` does, and, with "none", when it is not image_size x image_size.
     """
-    picture, losses = read_picture(content, where, "L" if channels == 1 else "RGB")
+    picture, losses = convert_picture(content, where, "L" if channels == 1 else "RGB")
     pixels = np.asarray(_sized(picture, where, image_size, resize))
     return pixels[None] if channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1)), losses
 
 
-def read_picture(content: bytes, where: str, mode: Mode) -> tuple[Image.Image, frozenset[Loss]]:
+def convert_picture(content: bytes, where: str, mode: Mode) -> tuple[Image.Image, frozenset[Loss]]:
     """One file of the kinds in FORMATS as Pillow's `convert(mode)` gives it, and what of it is lost thereby.
 
     Call inside `bombs_refused`. where: names the file in messages. Raises BadData when the file is empty, damaged, too

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bench.contracts import Scalar
 from bench.data.archives import whereabouts
-from bench.data.decode import Loss, Mode, bombs_refused, loss_notes, read_picture
+from bench.data.decode import Loss, Mode, bombs_refused, convert_picture, loss_notes
 from bench.data.names import SUFFIXES_IN_WORDS, shown_name
 from bench.data.sources import ImageSource, holds_statistics, open_source
 from bench.errors import BadData, MeasurementError
@@ -194,7 +194,7 @@ class _SideReader:
     def _picture(self, name: str) -> npt.NDArray[np.uint8] | Tensor:
         """Levels [H, W, C], or, of a large picture, what the network takes of it."""
         where = whereabouts(self._source.path, name)
-        picture, losses = read_picture(self._source.read(name), where, self._mode)
+        picture, losses = convert_picture(self._source.read(name), where, self._mode)
         pixels = np.asarray(picture, np.uint8)
         del picture  # of a large one both would not fit
         pixels = pixels[..., None] if pixels.ndim == 2 else pixels

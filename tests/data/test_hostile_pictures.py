@@ -24,7 +24,7 @@ import pytest
 from PIL import Image
 
 from bench.data import archives, decode, sample_file
-from bench.data.decode import bombs_refused, read_picture
+from bench.data.decode import bombs_refused, convert_picture
 from bench.data.folder import load_folder
 from bench.data.sources import open_source
 from bench.errors import BadData, StoreError
@@ -95,7 +95,7 @@ def test_a_damaged_picture_is_read_or_refused_in_one_sentence(trials: int) -> No
     with bombs_refused():
         for _ in range(trials):
             try:
-                picture, _ = read_picture(damaged(draw.choice(good), draw), "x.png", draw.choice(("L", "RGB")))
+                picture, _ = convert_picture(damaged(draw.choice(good), draw), "x.png", draw.choice(("L", "RGB")))
                 assert picture.mode in ("L", "RGB")
             except BadData as error:
                 assert one_sentence(error)
@@ -304,9 +304,9 @@ def test_a_distance_of_large_pictures_does_not_take_a_gigabyte(tmp_path: Path, n
 
 def test_a_directory_of_too_many_numbers_is_refused_by_its_number() -> None:
     with bombs_refused(), pytest.raises(BadData, match="its directory holds 1,000,006 numbers"):
-        read_picture(tiff_of_strips(500_000), "x.tif", "RGB")
+        convert_picture(tiff_of_strips(500_000), "x.tif", "RGB")
     with bombs_refused():
-        assert read_picture(tiff_of_strips(8), "x.tif", "RGB")[0].size == (4, 8)
+        assert convert_picture(tiff_of_strips(8), "x.tif", "RGB")[0].size == (4, 8)
 
 
 def test_a_slow_kind_is_refused_above_a_smaller_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +314,7 @@ def test_a_slow_kind_is_refused_above_a_smaller_size(monkeypatch: pytest.MonkeyP
 
     for content in (b"P6 4 4 100\n" + bytes(48), b"P3 4 4 255\n" + b"1 " * 48):
         with bombs_refused(), pytest.raises(BadData, match="4x4 pixels are more than 15"):
-            read_picture(content, "x.ppm", "RGB")
+            convert_picture(content, "x.ppm", "RGB")
 
 
 def crowds(tmp_path: Path) -> Iterator[Path]:

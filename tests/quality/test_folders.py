@@ -192,9 +192,9 @@ def test_sixteen_bit_pixels_are_cut_as_pillow_cuts_them_and_counted(tmp_path: Pa
     Image.new("L", (16, 16), 255).save(a / "deep.png")
 
     assert cut.value == digits_distance(a, b).value
-    assert cut.warnings == (
+    assert cut.warnings[0] == (
         f"{a}: 1 of 41 images are of more than 8 bits a channel; as in pytorch-fid, levels outside of 0..255 were cut: "
-        "save 8 bits",
+        "save 8 bits"
     )
 
 

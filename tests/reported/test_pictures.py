@@ -18,7 +18,7 @@ from PIL import Image
 
 import bench
 from bench.cli.main import main
-from bench.data.decode import bombs_refused, decode, read_picture
+from bench.data.decode import bombs_refused, convert_picture, decode
 from bench.data.folder import load_folder
 from bench.data.sources import open_source
 from bench.errors import BadData, ExitCode, MissingData
@@ -181,7 +181,7 @@ def test_pixels_are_those_of_pytorch_fid_and_torch_fidelity(tmp_path: Path, name
     also_theirs = ImagesPathDataset([str(tmp_path / name)])[0]
 
     with bombs_refused():
-        picture, _ = read_picture(ODD[name], name, "RGB")
+        picture, _ = convert_picture(ODD[name], name, "RGB")
 
     assert torch.equal(TF.ToTensor()(picture), theirs)
     assert torch.equal((TF.ToTensor()(picture) * 255).round().to(torch.uint8), also_theirs)
@@ -193,7 +193,7 @@ def test_a_data_set_sees_the_pixels_that_a_distance_sees(name: str) -> None:
 
     with bombs_refused():
         pixels, losses = decode(ODD[name], name, size, 3, "none")
-        picture, same_losses = read_picture(ODD[name], name, "RGB")
+        picture, same_losses = convert_picture(ODD[name], name, "RGB")
 
     assert np.array_equal(pixels.transpose(1, 2, 0), np.asarray(picture))
     assert losses == same_losses
@@ -219,7 +219,7 @@ def test_a_data_set_sees_the_pixels_that_a_distance_sees(name: str) -> None:
 )
 def test_what_a_file_loses_is_noticed_and_nothing_else(loss: str, names: set[str]) -> None:
     with bombs_refused():
-        losing = {name for name, content in ODD.items() if loss in read_picture(content, name, "RGB")[1]}
+        losing = {name for name, content in ODD.items() if loss in convert_picture(content, name, "RGB")[1]}
 
     assert losing == names
 
