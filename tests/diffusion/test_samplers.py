@@ -208,7 +208,9 @@ def test_a_step_that_needs_noise_says_so() -> None:
         ddpm_step(x, x, None, ddpm_coefficients(0.4, 0.5, "beta"))
 
 
-@pytest.mark.parametrize(("a", "a_prev"), [(0.5, 0.4), (1.0, 1.0), (0.0, 0.5), (0.5, 1.5), (math.nan, 0.5)])
+@pytest.mark.parametrize(
+    ("a", "a_prev"), [(0.5, 0.4), (1.0, 1.0), (0.0, 0.0), (-0.1, 0.5), (0.5, 1.5), (math.nan, 0.5)]
+)
 def test_levels_that_do_not_descend_are_refused(a: float, a_prev: float) -> None:
     with pytest.raises(ValueError, match="a reverse step needs"):
         ddpm_coefficients(a, a_prev, "beta")
