@@ -208,12 +208,19 @@ def test_a_step_that_needs_noise_says_so() -> None:
         ddpm_step(x, x, None, ddpm_coefficients(0.4, 0.5, "beta"))
 
 
-@pytest.mark.parametrize(("a", "a_prev"), [(0.5, 0.4), (1.0, 1.0), (0.0, 0.5), (0.5, 1.5), (math.nan, 0.5)])
+@pytest.mark.parametrize(
+    ("a", "a_prev"), [(0.5, 0.4), (1.0, 1.0), (0.0, 0.0), (-0.1, 0.5), (0.5, 1.5), (math.nan, 0.5)]
+)
 def test_levels_that_do_not_descend_are_refused(a: float, a_prev: float) -> None:
     with pytest.raises(ValueError, match="a reverse step needs"):
         ddpm_coefficients(a, a_prev, "beta")
     with pytest.raises(ValueError, match="a reverse step needs"):
         ddim_coefficients(a, a_prev, 0.0)
+
+
+def test_a_step_from_nothing_but_noise_is_the_image_noised_anew() -> None:
+    assert ddpm_coefficients(0.0, 0.5, "posterior") == pytest.approx((math.sqrt(0.5), 0.0, math.sqrt(0.5)))
+    assert ddim_coefficients(0.0, 0.5, 0.0)[:3] == pytest.approx((math.sqrt(0.5), math.sqrt(0.5), math.sqrt(0.5)))
 
 
 @pytest.mark.parametrize(
