@@ -9,7 +9,7 @@ from importlib.resources import files as package_files
 from pathlib import Path
 
 from bench.downloads import DOWNLOADS, WEIGHTS_FOLDER, by_hand, data_root, fetched_path
-from bench.errors import MissingWeights, did_you_mean
+from bench.errors import MissingWeights, did_you_mean, printable
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,9 @@ def find_weights(weights: str, shipped: str | None) -> Found | None:
         return _shipped(shipped)
     try:
         return _look_for(weights, data_root())
-    except OSError as error:
-        raise MissingWeights(f"{weights}: cannot be looked for: {error.strerror or error}; correct the path") from error
+    except (OSError, ValueError) as error:
+        reason = printable(getattr(error, "strerror", None) or error)
+        raise MissingWeights(f"{printable(weights)}: cannot be looked for: {reason}; correct the path") from error
 
 
 def _look_for(weights: str, root: Path) -> Found:
@@ -60,12 +61,13 @@ def _look_for(weights: str, root: Path) -> Found:
         return Found(place)
     if weights in recipe_names():
         advice = f"train them with `bench train {weights} --out {place.parent}`, or put such a checkpoint there"
-        raise MissingWeights(f"{weights}: no such file as {place}; {advice}")
+        raise MissingWeights(f"{printable(weights)}: no such file as {printable(place)}; {advice}")
     if here.is_absolute():
-        raise MissingWeights(f"{weights}: no such file; put the checkpoint there, or correct the path")
+        raise MissingWeights(f"{printable(weights)}: no such file; put the checkpoint there, or correct the path")
     hint = did_you_mean(weights, (*shipped_names(), *DOWNLOADS))
     raise MissingWeights(
-        f"{weights}: no such file here, nor as {place}; put the checkpoint there, or name another{hint}"
+        f"{printable(weights)}: no such file here, nor as {printable(place)}; put the checkpoint there, or name "
+        f"another{hint}"
     )
 
 

@@ -107,6 +107,14 @@ def test_a_name_that_no_file_can_have_is_a_sentence(root: Path) -> None:
         find_weights("x" * 5000, None)
 
 
+@pytest.mark.parametrize("weights", ["\x1b[31mred.pt", "a\0b", "\u202e/x.pt", "/x\ny.pt"])
+def test_a_strangers_name_reaches_no_terminal_as_it_is(root: Path, weights: str) -> None:
+    with pytest.raises(MissingWeights) as error:
+        find_weights(weights, None)
+
+    assert str(error.value).isprintable()
+
+
 def test_looking_needs_no_torch() -> None:
     code = (
         "import sys, bench.models.checkpoints.places as places; places.find_weights('digits-ddpm-unet', None);"

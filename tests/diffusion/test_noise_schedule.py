@@ -12,7 +12,7 @@ from bench.contracts import ScheduleSpec
 from bench.diffusion.schedule import NoiseSchedule, build_schedule
 from bench.errors import ParamError
 
-KINDS = ("linear", "cosine", "sigmoid")
+KINDS = ("linear", "scaled_linear", "cosine", "sigmoid")
 
 
 def test_linear_betas_are_those_of_ho() -> None:
@@ -31,6 +31,26 @@ def test_cosine_follows_the_squared_cosine_until_the_beta_cap() -> None:
     for t, squared in at.items():
         assert schedule.alpha_bar(t) == pytest.approx(squared / start, rel=1e-9)
     assert schedule.betas[-1].item() == 0.999
+
+
+def test_scaled_linear_betas_have_square_roots_in_equal_steps() -> None:
+    schedule = build_schedule(ScheduleSpec("scaled_linear", 3, 0.01, 0.09))
+
+    assert schedule.betas.tolist() == pytest.approx([0.01, 0.04, 0.09])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_zero_terminal_snr_keeps_the_beginning_and_ends_in_nothing_but_noise(kind: str) -> None:
+    plain = build_schedule(ScheduleSpec(kind))  # type: ignore[arg-type]
+    schedule = build_schedule(ScheduleSpec(kind, zero_terminal_snr=True))  # type: ignore[arg-type]
+
+    signals, rescaled = plain.alphas_cumprod.sqrt(), schedule.alphas_cumprod.sqrt()
+    assert schedule.alpha_bar(999) == 0.0
+    assert schedule.betas[999] == 1.0
+    assert schedule.alpha_bar(0) == pytest.approx(plain.alpha_bar(0), rel=1e-12)
+    # Algorithm 1 of Lin et al. 2023 is a straight line in the square root of abar.
+    slope = signals[0] / (signals[0] - signals[-1])
+    torch.testing.assert_close(rescaled, (signals - signals[-1]) * slope, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -75,6 +95,8 @@ def test_a_timestep_outside_the_chain_is_refused(t: int) -> None:
         (ScheduleSpec(num_train_timesteps=0), "at least 1, got 0"),
         (ScheduleSpec(beta_start=0.0), "0 < beta_start"),
         (ScheduleSpec(beta_start=0.03), "0.03 and 0.02"),
+        (ScheduleSpec("scaled_linear", beta_end=1.0), "scaled_linear needs 0 < beta_start"),
+        (ScheduleSpec(num_train_timesteps=1, zero_terminal_snr=True), "at least 2 timesteps"),
         (ScheduleSpec("square"), "'square'"),  # type: ignore[arg-type]
     ],
 )

@@ -120,3 +120,10 @@ def test_a_denoiser_stays_what_it_is() -> None:
     plain = Denoiser(lambda x, t: x, SHAPE, Prediction.V, SPEC, Weights("random"))
 
     assert as_denoiser(plain) is plain
+
+
+def test_a_chain_that_ends_in_nothing_but_noise_has_no_strength_to_tell_a_restorer() -> None:
+    model = Restorer(Blind(), ScheduleSpec(zero_terminal_snr=True), Weights("none"), SHAPE)
+
+    with pytest.raises(Unsupported, match="zero terminal SNR"):
+        as_denoiser(model)

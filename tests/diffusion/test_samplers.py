@@ -218,6 +218,11 @@ def test_levels_that_do_not_descend_are_refused(a: float, a_prev: float) -> None
         ddim_coefficients(a, a_prev, 0.0)
 
 
+def test_a_step_from_nothing_but_noise_is_the_image_noised_anew() -> None:
+    assert ddpm_coefficients(0.0, 0.5, "posterior") == pytest.approx((math.sqrt(0.5), 0.0, math.sqrt(0.5)))
+    assert ddim_coefficients(0.0, 0.5, 0.0)[:3] == pytest.approx((math.sqrt(0.5), math.sqrt(0.5), math.sqrt(0.5)))
+
+
 @pytest.mark.parametrize(
     ("build", "words"),
     [

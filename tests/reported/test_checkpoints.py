@@ -12,6 +12,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bench.contracts import Denoiser
+from bench.contracts import Denoiser, Weights
 from bench.errors import BadCheckpoint, MissingWeights, UserError
 from bench.models import load_checkpoint
 from bench.models.catalogue import unet_sizes
@@ -337,6 +338,17 @@ def test_weights_that_answer_with_no_number_have_no_probe(tmp_path: Path, raw: S
     load_checkpoint(path, "ddpm-unet")
 
     assert read_passport(path).probe is None
+
+
+def test_a_plug_ins_own_file_is_named_with_its_hash(tmp_path: Path) -> None:
+    (tmp_path / "own.bin").write_bytes(b"numbers")
+
+    weights = Weights.of(tmp_path / "own.bin", ema=True, steps=5)
+
+    assert weights == Weights("trained", "own.bin", sha256(b"numbers").hexdigest(), True, 5)
+    for name in ("gone.bin", ".", "a\0b"):
+        with pytest.raises(MissingWeights, match="cannot be read"):
+            Weights.of(tmp_path / name)
 
 
 # --- what a stranger's file may do ----------------------------------------------------------------------------------

@@ -47,6 +47,7 @@ def answer(attempt: Callable[[], object]) -> tuple[str, str]:
     child = os.fork()
     if child == 0:
         os.close(read)
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         try:
             attempt()
@@ -60,17 +61,16 @@ def answer(attempt: Callable[[], object]) -> tuple[str, str]:
         os.write(write, json.dumps((kind, said[1]))[:60_000].encode())
         os._exit(0)
     os.close(write)
-    until = time.monotonic() + SECONDS
+    until = time.monotonic() + 20 * SECONDS  # a machine may be busy: the limit of the processor's time comes first
     while os.waitpid(child, os.WNOHANG)[0] == 0:
         if time.monotonic() > until:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            os.close(read)
-            return f"took more than {SECONDS} s", ""
+            break
         time.sleep(0.005)
     with os.fdopen(read, "rb") as pipe:
         content = pipe.read()
-    return tuple(json.loads(content)) if content else ("died without a word", "")
+    return tuple(json.loads(content)) if content else ("died, or took longer than it may", "")
 
 
 def check(name: str, attempt: Callable[[], object]) -> None:
@@ -109,7 +109,7 @@ def test_any_config_of_a_network(tmp_path: Path, network: UNet) -> None:
     config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     draw = random.Random(1)
 
-    for number in range(150):
+    for number in range(40):
         changed = mutated(config, draw, list(config))
         (tmp_path / "config.json").write_text(json.dumps(changed), encoding="utf-8")
         check(f"{number}: {str(changed)[:2000]}", lambda: load_checkpoint(tmp_path, "ddpm-unet"))
@@ -119,7 +119,7 @@ def test_any_config_of_a_scheduler(tmp_path: Path, network: UNet) -> None:
     export_diffusers(network, tmp_path)
     keys, draw = sorted({*PROCESS, *WALK, *OFF, "_class_name"}), random.Random(2)
 
-    for number in range(150):
+    for number in range(40):
         changed = mutated({"_class_name": draw.choice(list(CLASSES))}, draw, keys)
         (tmp_path / "scheduler_config.json").write_text(json.dumps(changed), encoding="utf-8")
         check(f"{number}: {str(changed)[:2000]}", lambda: load_checkpoint(tmp_path, "ddpm-unet"))
@@ -132,7 +132,7 @@ def test_any_passport(tmp_path: Path, network: UNet) -> None:
     passport = json.loads(passport_path(path).read_text(encoding="utf-8"))
     draw = random.Random(3)
 
-    for number in range(150):
+    for number in range(40):
         changed = mutated(passport, draw, list(passport))
         if draw.random() < 0.3:
             changed["probe"] = mutated(passport["probe"], draw, list(passport["probe"]))
@@ -157,16 +157,16 @@ def test_any_names_in_a_file(tmp_path: Path, network: UNet) -> None:
         "x" * 200,
     )
 
-    for number in range(100):
+    for number in range(40):
         content: Any = {}
         for _ in range(draw.choice((1, 2, 3))):
             part = {key: tensor for key, tensor in state.items() if draw.random() > draw.choice((0.0, 0.0, 0.01))}
             for _ in range(draw.randrange(4)):
                 word = draw.choice(words)
                 part = {f"{word}.{key}": t for key, t in part.items()} if draw.random() < 0.5 else {word: part}
-            content = {**content, **part} if draw.random() < 0.8 else [content, part]
+            content |= part
         path = tmp_path / f"{number}.pt"
-        torch.save(content, path)
+        torch.save([content, 5] if draw.random() < 0.2 else content, path)
         check(f"{number}: {str(content)[:300]}", lambda path=path: load_checkpoint(path, "ddpm-unet"))
         path.unlink()
 
@@ -180,7 +180,7 @@ def test_any_header(tmp_path: Path, network: UNet) -> None:
     length = struct.unpack("<Q", content[:8])[0]
     header, numbers, draw = json.loads(content[8 : 8 + length]), content[8 + length :], random.Random(5)
 
-    for number in range(150):
+    for number in range(40):
         name = draw.choice([key for key in header if key != "__metadata__"])
         changed = {**header, name: mutated(header[name], draw, ["dtype", "shape", "data_offsets"])}
         if draw.random() < 0.3:
