@@ -72,21 +72,11 @@ def test_v_is_minus_the_image_when_all_is_noise_and_the_noise_when_all_is_image(
     torch.testing.assert_close(from_x0_eps(x0, eps, 1 - 1e-12, Prediction.V), eps, rtol=0, atol=1e-5)
 
 
-<<<<<<< HEAD
-UNDETERMINED = [(prediction, level) for prediction in Prediction for level in (1.0, -0.1, 1.1, math.nan)]
-
-
-@pytest.mark.parametrize(("prediction", "alpha_bar"), [*UNDETERMINED, (Prediction.EPSILON, 0.0)])
-def test_levels_at_which_noise_or_image_is_not_determined_are_refused(
-    prediction: Prediction, alpha_bar: float
-) -> None:
-=======
 LEVELS = [(0.0, Prediction.EPSILON), *((level, each) for level in (1.0, -0.1, 1.1, math.nan) for each in Prediction)]
 
 
 @pytest.mark.parametrize(("alpha_bar", "prediction"), LEVELS)
 def test_levels_without_noise_or_image_are_refused(prediction: Prediction, alpha_bar: float) -> None:
->>>>>>> checkpoints
     x0, eps = _pair()
 
     with pytest.raises(ValueError, match="strictly between 0 and 1"):
@@ -96,19 +86,9 @@ def test_levels_without_noise_or_image_are_refused(prediction: Prediction, alpha
 
 
 @pytest.mark.parametrize("prediction", [Prediction.X0, Prediction.V])
-<<<<<<< HEAD
-def test_of_pure_noise_the_image_is_what_the_network_says(prediction: Prediction) -> None:
-    x0, eps = _pair()
-
-    pred_x0, pred_eps = to_x0_eps(from_x0_eps(x0, eps, 0.0, prediction), eps, 0.0, prediction)
-
-    torch.testing.assert_close(pred_x0, x0)
-    torch.testing.assert_close(pred_eps, eps)
-=======
 def test_the_image_is_known_where_all_is_noise_unless_the_noise_is_predicted(prediction: Prediction) -> None:
     x0, eps = _pair()
 
     output = from_x0_eps(x0, eps, 0.0, prediction)
 
     assert all(torch.equal(*pair) for pair in zip(to_x0_eps(output, eps, 0.0, prediction), (x0, eps), strict=True))
->>>>>>> checkpoints
