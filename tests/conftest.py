@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,3 +19,20 @@ def subnormal_numbers(request: pytest.FixtureRequest) -> None:
     torch = sys.modules.get("torch")
     if torch is not None and Path(str(request.path)).parent.name in TORCH_FREE:
         torch.set_flush_denormal(False)
+
+
+@pytest.fixture(autouse=True)
+def forgotten_plugins() -> Iterator[None]:
+    """Plug-in files that a test loaded are unknown to the next one, which may have a file of the same name."""
+    yield
+    loaded = [name for name in sys.modules if name.startswith("bench_plugin_")]
+    if loaded:
+        from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS, Registry
+
+        registries: tuple[Registry[Any], ...] = (MODELS, DATASETS, SAMPLERS, METRICS)
+        for registry in registries:
+            for entry in list(registry):
+                if entry.origin.startswith("bench_plugin_"):
+                    del registry._entries[entry.name]
+        for name in loaded:
+            del sys.modules[name]

@@ -102,12 +102,8 @@ def plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tu
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def toy(tmp_path: Path) -> Path:
     """A plug-in that registers `net` and `few`, for one test."""
-    load_builtins()
-    for registry in (MODELS, DATASETS):
-        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
-    monkeypatch.delitem(sys.modules, "bench_plugin_toy", raising=False)
     path = tmp_path / "toy.py"
     path.write_text(TOY)
     return path
