@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+PLUGIN_FILE = "bench_plugin_"
+"""Begins the module name of a plug-in that was loaded from a file."""
 TORCH_FREE = frozenset({"analysis", "cli", "gate", "report", "store", "suite", "verdict"})
 """Rooms whose tests never build a subject themselves."""
 
@@ -23,16 +25,17 @@ def subnormal_numbers(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(autouse=True)
 def forgotten_plugins() -> Iterator[None]:
-    """Plug-in files that a test loaded are unknown to the next one, which may have a file of the same name."""
+    """Plug-in files that a test loads are unknown to the next one, which may have a file of the same name."""
+    before = {name for name in sys.modules if name.startswith(PLUGIN_FILE)}
     yield
-    loaded = [name for name in sys.modules if name.startswith("bench_plugin_")]
+    loaded = {name for name in sys.modules if name.startswith(PLUGIN_FILE)} - before
     if loaded:
         from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS, Registry
 
         registries: tuple[Registry[Any], ...] = (MODELS, DATASETS, SAMPLERS, METRICS)
         for registry in registries:
             for entry in list(registry):
-                if entry.origin.startswith("bench_plugin_"):
+                if entry.origin.partition(":")[0] in loaded:
                     del registry._entries[entry.name]
         for name in loaded:
             del sys.modules[name]
