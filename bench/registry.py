@@ -17,6 +17,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from hashlib import sha256
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from traceback import format_exception_only
@@ -339,15 +340,22 @@ def _load(plugin: str) -> Path:
     return Path(getattr(module, "__file__", None) or plugin).resolve()
 
 
+_contents: dict[str, bytes] = {}
+"""Module name of a plug-in file that was loaded -> SHA-256 of what it held then."""
+
+
 def _load_file(plugin: str, file: Path) -> Path:
-    """Import a file under a name of its own. Of two files with one stem the second is called `..._2`, in the order of
-    the command line, which workers repeat."""
-    name, number = f"bench_plugin_{file.stem}", 1
-    while (known := sys.modules.get(name)) is not None and known.__file__ != str(file):
+    """Import a file under a name of its own, unless it or a copy of it is loaded already.
+
+    Of two files with one stem the second is called `..._2`, in the order of the command line, which workers repeat.
+    """
+    name, number, content = f"bench_plugin_{file.stem}", 1, sha256(file.read_bytes()).digest()
+    while (known := sys.modules.get(name)) is not None:
+        if known.__file__ == str(file) or _contents.get(name) == content:
+            return file
         number += 1
         name = f"bench_plugin_{file.stem}_{number}"
-    if known is not None:
-        return file
+    _contents[name] = content
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None and spec.loader is not None  # a .py path always has a loader
     module = importlib.util.module_from_spec(spec)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS
-
+PLUGIN_FILE = "bench_plugin_"
+"""Begins the module name of a plug-in that was loaded from a file."""
 TORCH_FREE = frozenset({"analysis", "cli", "gate", "report", "store", "suite", "verdict"})
 """Rooms whose tests never build a subject themselves."""
 
@@ -23,17 +24,19 @@ def subnormal_numbers(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(autouse=True)
-def plugins_of_one_test() -> Iterator[None]:
-    """A plug-in that a test loads ends with it: the next one may have a file of the same name, and finds no other's."""
-    modules, path = {name for name in sys.modules if name.startswith("bench_plugin_")}, list(sys.path)
+def forgotten_plugins() -> Iterator[None]:
+    """Plug-in files that a test loads are unknown to the next one, which may have a file of the same name."""
+    before, path = {name for name in sys.modules if name.startswith(PLUGIN_FILE)}, list(sys.path)
     yield
-    loaded = {name for name in sys.modules if name.startswith("bench_plugin_")} - modules
-    if not loaded:
-        return
-    sys.path[:] = path
-    for name in loaded:
-        del sys.modules[name]
-    for registry in (MODELS, DATASETS, SAMPLERS, METRICS):
-        registry._entries = {  # type: ignore[attr-defined]
-            name: entry for name, entry in registry._entries.items() if entry.factory.__module__ not in loaded
-        }
+    loaded = {name for name in sys.modules if name.startswith(PLUGIN_FILE)} - before
+    if loaded:
+        sys.path[:] = path  # the folder of a plug-in is searched first while it is loaded
+        from bench.registry import DATASETS, METRICS, MODELS, SAMPLERS, Registry
+
+        registries: tuple[Registry[Any], ...] = (MODELS, DATASETS, SAMPLERS, METRICS)
+        for registry in registries:
+            for entry in list(registry):
+                if entry.origin.partition(":")[0] in loaded:
+                    del registry._entries[entry.name]
+        for name in loaded:
+            del sys.modules[name]

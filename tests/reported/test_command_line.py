@@ -14,7 +14,6 @@ import pytest
 from bench.cli import main
 from bench.cli.verbs import VERBS
 from bench.errors import ExitCode, SaveError, UserError
-from bench.registry import MODELS, load_builtins
 
 SUITE = """\
 schema: 1
@@ -386,11 +385,8 @@ def wrong() -> Denoiser:
 
 
 @pytest.fixture
-def recurrent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def recurrent(tmp_path: Path) -> Path:
     """A plug-in with recurrent layers, for one test."""
-    load_builtins()
-    monkeypatch.setattr(MODELS, "_entries", dict(MODELS._entries))
-    monkeypatch.delitem(sys.modules, "bench_plugin_recurrent", raising=False)
     path = tmp_path / "recurrent.py"
     path.write_text(RECURRENT)
     return path

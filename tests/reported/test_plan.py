@@ -102,12 +102,8 @@ def plan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tu
 
 
 @pytest.fixture
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def toy(tmp_path: Path) -> Path:
     """A plug-in that registers `net` and `few`, for one test."""
-    load_builtins()
-    for registry in (MODELS, DATASETS):
-        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
-    monkeypatch.delitem(sys.modules, "bench_plugin_toy", raising=False)
     path = tmp_path / "toy.py"
     path.write_text(TOY)
     return path
@@ -548,7 +544,7 @@ def test_every_suite_that_ships_is_planned_without_a_mistake(name: str) -> None:
 def test_an_exponent_whose_power_would_never_end_is_refused(
     exponent: str, verb: str, plan: Callable[..., tuple[int, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
 
     if verb == "plan":
         code, err = plan(text(DIGITS.replace("exponent: 2", f"exponent: {exponent}")))
@@ -556,7 +552,7 @@ def test_an_exponent_whose_power_would_never_end_is_refused(
         code, err = main(["inspect", "skip-unet", f"skip_exponent={exponent}"]), capsys.readouterr().err
 
     assert code == ExitCode.BAD_INPUT and "must be between 0 and 1000" in err
-    assert time.perf_counter() - begin < 10
+    assert time.process_time() - begin < 5
 
 
 @pytest.mark.parametrize(
@@ -640,7 +636,7 @@ def survive(count: int, seed: int) -> None:
     corpus = [builtin_text(name) for name in builtin_suites()]
     for _ in range(count):
         source = mutated(draw.choice(corpus), draw)
-        begin = time.perf_counter()
+        begin = time.process_time()
         try:
             suite = parse_suite(source, "s.yaml")
             expansion = survey(suite)
@@ -650,7 +646,7 @@ def survive(count: int, seed: int) -> None:
         except SuiteError as error:
             assert all(line.startswith("s.yaml:") for line in error.problems), source
             assert not any(ord(c) < 32 or ord(c) == 0x202E for line in error.problems for c in line), source
-        assert time.perf_counter() - begin < 10, source
+        assert time.process_time() - begin < 2, source
 
 
 def test_mutated_suites_are_planned_or_refused_with_places() -> None:
@@ -690,9 +686,9 @@ def test_a_folder_is_counted_only_where_that_is_quick_and_sure(
 
 def test_a_suite_may_name_the_whole_disk(plan: Callable[..., tuple[int, str]]) -> None:
     data = "{name: folder, path: /, image_size: 16, channels: 1}"
-    begin = time.perf_counter()
+    begin = time.process_time()
 
     code, _ = plan(text(DIGITS.replace("digits", data), "[{name: denoising, images: 50}]"))
 
     assert code == ExitCode.OK
-    assert time.perf_counter() - begin < 20
+    assert time.process_time() - begin < 5
