@@ -53,6 +53,8 @@ CATALOGUES = (
 """Modules that register everything that ships with the project. They must not import torch when imported."""
 
 ENTRY_POINT_GROUP = "bench.plugins"
+OUT_OF_RANGE = "must be"
+"""Begins the sentence about a value of the right type that is too small or too large."""
 
 
 @dataclass(frozen=True)
@@ -433,7 +435,7 @@ def fit(value: Value, annotation: Any) -> tuple[Value, str]:
     if origin in (typing.Union, types.UnionType):
         fits = [fit(value, choice) for choice in typing.get_args(annotation)]
         good = [found for found in fits if not found[1]]
-        return good[0] if good else (value, " or ".join(problem for _, problem in fits))
+        return good[0] if good else (value, _why_none_fits([problem for _, problem in fits]))
     if origin is tuple:
         item = typing.get_args(annotation)[0]
         if not isinstance(value, tuple):
@@ -456,11 +458,17 @@ def fit(value: Value, annotation: Any) -> tuple[Value, str]:
     return value, f"expected {words.get(annotation, annotation)}, got {value!r}"
 
 
+def _why_none_fits(problems: Sequence[str]) -> str:
+    """What is wrong with a value that is of none of several types; a value that is only out of range is of one."""
+    out_of_range = [problem for problem in problems if problem.startswith(OUT_OF_RANGE)]
+    return out_of_range[0] if out_of_range else " or ".join(problems)
+
+
 def _fit_range(value: Value, annotation: Any) -> tuple[Value, str]:
     """`fit` for a type with a `Range` around it; other marks mean nothing here."""
     inner, *marks = typing.get_args(annotation)
     value, problem = fit(value, inner)
     for bounds in marks:
         if not problem and isinstance(bounds, Range) and isinstance(value, int | float) and value not in bounds:
-            return value, f"must be {bounds}, got {value}"
+            return value, f"{OUT_OF_RANGE} {bounds}, got {value}"
     return value, problem

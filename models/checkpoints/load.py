@@ -96,7 +96,10 @@ def _check_passported(files: Files, passport: Passport) -> None:
     Whoever wrote the file wrote the passport too, and may have asked for any size. Raises BadCheckpoint.
     """
     entry = MODELS.get(passport.model)
-    params = check_params(entry, {**passport.params, "weights": "random"})
+    try:
+        params = check_params(entry, {**passport.params, "weights": "random"})
+    except ParamError as error:
+        raise refusal(files.weights, f"its passport asks for what no network is: {error}") from error
     if large := [name for name, value in params.items() if type(value) is int and value > MAX_SIZE]:
         raise refusal(files.weights, f"its passport asks for {quoted(large[0])} of more than {MAX_SIZE:,}")
     most = len(peek_contents(files.weights, files.shards).tensors)

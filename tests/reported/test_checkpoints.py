@@ -544,10 +544,16 @@ def test_the_table_of_a_passports_fields_is_whole() -> None:
 @pytest.mark.parametrize(
     ("model", "params", "match"),
     [
-        ("lucid-unet", {"width": 65536}, "names a network"),
-        ("lucid-unet", {"width": 1 << 40}, "asks for 'width' of more than"),
-        ("dncnn", {"depth": 60_000}, "names a network of more tensors than"),
-        ("conv-autoencoder", {"width": 50_000}, "claims to hold more numbers than it has"),
+        ("lucid-unet", {"width": 512}, "claims to hold"),
+        (
+            "lucid-unet",
+            {"width": 65_536},
+            "asks for what no network is: 'lucid-unet': width: must be between 1 and 2,048",
+        ),
+        ("lucid-unet", {"width": 1 << 40}, "asks for what no network is"),
+        ("dncnn", {"depth": 64}, "made for another network"),
+        ("dncnn", {"depth": 60_000}, "depth: must be between"),
+        ("conv-autoencoder", {"width": 128}, "claims to hold more numbers than it has"),
     ],
 )
 def test_a_network_that_a_passport_names_costs_what_its_file_holds(

@@ -289,5 +289,5 @@ def test_the_command_line_takes_a_sample_file(tmp_path: Path, capsys: pytest.Cap
 def test_an_npz_that_is_none_is_still_called_statistics(tmp_path: Path) -> None:
     (tmp_path / "a.NPZ").write_bytes(b"nothing")
 
-    with pytest.raises(StoreError, match=r"a\.NPZ: not a readable \.npz of moments"):
+    with pytest.raises(StoreError, match=r"a\.NPZ: not a readable \.npz"):
         digits_distance(tmp_path / "a.NPZ", tmp_path)
